@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was observed, before anybody concludes anything: the inputs of the pure core.
+
+``host/`` and ``guest/`` fill these structs, lanes carry them between processes as msgpack,
+``attribute`` and ``verdict`` read them. No I/O and no arithmetic lives here.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Literal
+
+from nova_diskaudit.record import State, Struct
+
+# --- what the domain XML says -----------------------------------------------------------------
+
+
+class Layer(Struct):
+    """One image of a disk's chain, as the domain XML names it.
+
+    ``storage`` is libvirt's source type, ``network:<protocol>`` for network disks. ``source``
+    is the path of a file or device, else ``pool/image`` or the export name: text, never opened
+    unless ``storage`` is ``file`` or ``block``. ``window_bytes`` is the size of a ``<slice>``.
+    """
+
+    storage: str
+    source: str | None
+    format: str | None
+    window_bytes: int | None = None
+    encrypted: bool = False
+
+
+class DiskDefinition(Struct):
+    """One ``<disk>`` of the domain XML.
+
+    ``layers`` is the chain, top first; ``chain_complete`` is true when libvirt closed it with
+    an empty ``<backingStore/>`` (it does so for running domains). ``address`` is normalised to
+    ``pci:DDDD:BB:SS.F`` or ``drive:<pci of the controller>:bus:target:unit``, the form
+    ``guest/`` also produces; None when libvirt has not assigned one.
+    """
+
+    target: str
+    device: str
+    bus: str | None
+    serial: str | None
+    alias: str | None
+    address: str | None
+    discard: str | None
+    read_only: bool
+    shareable: bool
+    layers: tuple[Layer, ...]
+    data_file: Layer | None
+    chain_complete: bool
+
+
+Channel = Literal["absent", "connected", "disconnected", "unknown"]
+
+
+class Domain(Struct):
+    """One libvirt domain: identity, state, disks, and the agent's channel."""
+
+    uuid: str
+    name: str
+    state: State
+    channel: Channel
+    project_id: str | None
+    user_id: str | None
+    flavor: str | None
+    disks: tuple[DiskDefinition, ...]
+    seen_at: datetime.datetime
+
+
+class Process(Struct):
+    """A QEMU process: ``start_ticks`` (field 22 of ``/proc/PID/stat``) tells reuse of a pid."""
+
+    pid: int
+    start_ticks: int
+
+
+# --- what the storage says ----------------------------------------------------------------------
+
+
+class LayerFacts(Struct):
+    """What a storage probe found out about one layer.
+
+    ``code`` is the finding that explains missing numbers (None: nothing is missing).
+    ``thick``: the storage holds all of it whatever the guest does. ``shares_extents``: whether
+    the filesystem may share or compress extents (None: unknown). ``shared_bytes`` are bytes of
+    this file that other files hold too, ``at least`` when ``shared_is_minimum``.
+    """
+
+    identity: str | None = None
+    storage_identity: str | None = None
+    virtual_bytes: int | None = None
+    allocated_bytes: int | None = None
+    allocated_source: str | None = None
+    container_bytes: int | None = None
+    host_block_bytes: int | None = None
+    thick: bool = False
+    shares_extents: bool | None = None
+    shared_bytes: int | None = None
+    shared_is_minimum: bool = False
+    internal_snapshots: int | None = None
+    has_backing: bool | None = None
+    has_external_data: bool = False
+    fully_reserved: bool = False
+    code: str | None = None
+    detail: str | None = None
+
+
+class BlockStats(Struct):
+    """``block.N.{capacity,allocation,physical}`` of one disk; a missing key is None."""
+
+    capacity: int | None
+    allocation: int | None
+    physical: int | None
+    as_of: datetime.datetime
+
+
+# --- what the guest says ----------------------------------------------------------------------
+
+
+class GuestDevice(Struct):
+    """One entry of ``disk[]`` in ``guest-get-fsinfo``: where a filesystem claims to lie."""
+
+    dev: str | None
+    serial: str | None
+    address: str | None
+
+
+class GuestFilesystem(Struct):
+    """One entry of ``guest-get-fsinfo`` after strict parsing. Numbers are still unjudged.
+
+    ``total_bytes`` excludes the blocks reserved for root; ``size_bytes`` is
+    ``total-bytes-privileged`` (QEMU 9.1 and newer agents), None from older ones.
+    """
+
+    name: str
+    mountpoint: str | None
+    type: str
+    used_bytes: int | None
+    total_bytes: int | None
+    size_bytes: int | None
+    devices: tuple[GuestDevice, ...]
+
+
+class GuestDisk(Struct):
+    """One entry of ``guest-get-disks``: a block device of the guest and what it lies on."""
+
+    name: str
+    partition: bool
+    dependencies: tuple[str, ...]
+    device: GuestDevice | None
+
+
+class GuestClaims(Struct):
+    """Everything one guest agent said; ``disks`` is None when it was not asked or cannot."""
+
+    agent_version: str | None
+    filesystems: tuple[GuestFilesystem, ...]
+    disks: tuple[GuestDisk, ...] | None
+    as_of: datetime.datetime
