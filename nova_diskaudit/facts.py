@@ -10,12 +10,14 @@ from __future__ import annotations
 import datetime
 from typing import Literal
 
-from nova_diskaudit.record import State, Struct
+import msgspec
+
+from nova_diskaudit.record import State
 
 # --- what the domain XML says -----------------------------------------------------------------
 
 
-class Layer(Struct):
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
     """One image of a disk's chain, as the domain XML names it.
 
     ``storage`` is libvirt's source type, ``network:<protocol>`` for network disks. ``source``
@@ -30,7 +32,7 @@ class Layer(Struct):
     encrypted: bool = False
 
 
-class DiskDefinition(Struct):
+class DiskDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """One ``<disk>`` of the domain XML.
 
     ``layers`` is the chain, top first; ``chain_complete`` is true when libvirt closed it with
@@ -56,7 +58,7 @@ class DiskDefinition(Struct):
 Channel = Literal["absent", "connected", "disconnected", "unknown"]
 
 
-class Domain(Struct):
+class Domain(msgspec.Struct, frozen=True, kw_only=True):
     """One libvirt domain: identity, state, disks, and the agent's channel."""
 
     uuid: str
@@ -70,7 +72,7 @@ class Domain(Struct):
     seen_at: datetime.datetime
 
 
-class Process(Struct):
+class Process(msgspec.Struct, frozen=True, kw_only=True):
     """A QEMU process: ``start_ticks`` (field 22 of ``/proc/PID/stat``) tells reuse of a pid."""
 
     pid: int
@@ -80,7 +82,7 @@ class Process(Struct):
 # --- what the storage says ----------------------------------------------------------------------
 
 
-class LayerFacts(Struct):
+class LayerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a storage probe found out about one layer.
 
     ``code`` is the finding that explains missing numbers (None: nothing is missing).
@@ -108,7 +110,7 @@ class LayerFacts(Struct):
     detail: str | None = None
 
 
-class BlockStats(Struct):
+class BlockStats(msgspec.Struct, frozen=True, kw_only=True):
     """``block.N.{capacity,allocation,physical}`` of one disk; a missing key is None."""
 
     capacity: int | None
@@ -120,7 +122,7 @@ class BlockStats(Struct):
 # --- what the guest says ----------------------------------------------------------------------
 
 
-class GuestDevice(Struct):
+class GuestDevice(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of ``disk[]`` in ``guest-get-fsinfo``: where a filesystem claims to lie."""
 
     dev: str | None
@@ -128,7 +130,7 @@ class GuestDevice(Struct):
     address: str | None
 
 
-class GuestFilesystem(Struct):
+class GuestFilesystem(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of ``guest-get-fsinfo`` after strict parsing. Numbers are still unjudged.
 
     ``total_bytes`` excludes the blocks reserved for root; ``size_bytes`` is
@@ -144,7 +146,7 @@ class GuestFilesystem(Struct):
     devices: tuple[GuestDevice, ...]
 
 
-class GuestDisk(Struct):
+class GuestDisk(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of ``guest-get-disks``: a block device of the guest and what it lies on."""
 
     name: str
@@ -153,7 +155,7 @@ class GuestDisk(Struct):
     device: GuestDevice | None
 
 
-class GuestClaims(Struct):
+class GuestClaims(msgspec.Struct, frozen=True, kw_only=True):
     """Everything one guest agent said; ``disks`` is None when it was not asked or cannot."""
 
     agent_version: str | None

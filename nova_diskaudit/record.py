@@ -28,11 +28,7 @@ How = Literal["trim", "enable-discard", "delete-snapshot", "none"]
 Place = Literal["direct", "inside", "spans", "elsewhere", "ignored"]
 
 
-class Struct(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all records: immutable, built by keyword."""
-
-
-class Finding(Struct):
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One conclusion from the closed catalogue of :mod:`nova_diskaudit.findings`."""
 
     code: str
@@ -40,7 +36,7 @@ class Finding(Struct):
     message: str
 
 
-class LibvirtTriple(Struct):
+class LibvirtTriple(msgspec.Struct, frozen=True, kw_only=True):
     """``block.N.*`` of the bulk stats call, as evidence only.
 
     ``allocation`` is the highest written offset and ``physical`` the bytes the image holds
@@ -53,7 +49,7 @@ class LibvirtTriple(Struct):
     as_of: datetime.datetime
 
 
-class Used(Struct):
+class Used(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes that the guest's filesystems count as used on one disk.
 
     ``low`` and ``high`` hold for any guest that told the truth; ``bytes`` is set only when
@@ -66,7 +62,7 @@ class Used(Struct):
     basis: Basis
 
 
-class Reclaimable(Struct):
+class Reclaimable(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of host storage that could be given back.
 
     ``low`` is what an fstrim in the guest, configured as it is now, frees at least; ``high``
@@ -80,7 +76,7 @@ class Reclaimable(Struct):
     how: How
 
 
-class Filesystem(Struct):
+class Filesystem(msgspec.Struct, frozen=True, kw_only=True):
     """A filesystem as the guest describes it: a tenant's claim.
 
     ``disks`` names the virtual disks (targets) it was traced to. ``place``: ``direct`` (its
@@ -98,7 +94,7 @@ class Filesystem(Struct):
     place: Place
 
 
-class Guest(Struct):
+class Guest(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the question to the guest agent.
 
     ``state`` is ``answered`` or the code of the finding that tells why there is no answer.
@@ -110,7 +106,7 @@ class Guest(Struct):
     as_of: datetime.datetime | None = None
 
 
-class Disk(Struct):
+class Disk(msgspec.Struct, frozen=True, kw_only=True):
     """One virtual disk: promised, held, claimed, and the verdict on them.
 
     ``identity`` names the thing that stores it (volume id, or device and inode), so that a
@@ -139,7 +135,7 @@ class Disk(Struct):
     findings: tuple[Finding, ...]
 
 
-class Instance(Struct):
+class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """One libvirt domain; ``uuid`` is the Nova instance UUID when Nova made the domain.
 
     ``project_id``, ``user_id`` and ``flavor`` are hints from Nova's metadata in the domain.
@@ -158,14 +154,14 @@ class Instance(Struct):
     disks: tuple[Disk, ...]
 
 
-class Leftover(Struct):
+class Leftover(msgspec.Struct, frozen=True, kw_only=True):
     """A file or directory among the instances that belongs to no known domain."""
 
     name: str
     host_allocated_bytes: Bytes | None
 
 
-class Storage(Struct):
+class Storage(msgspec.Struct, frozen=True, kw_only=True):
     """One filesystem of the host that carries disks.
 
     ``identity`` is the same on every host that shares it (filesystem id, NFS export).
@@ -186,7 +182,7 @@ class Storage(Struct):
     findings: tuple[Finding, ...] = ()
 
 
-class HostReport(Struct):
+class HostReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything known about one host after one sweep.
 
     ``findings`` are those of the sweep itself, such as an inventory that could not be read.
@@ -200,7 +196,7 @@ class HostReport(Struct):
     findings: tuple[Finding, ...] = ()
 
 
-class Totals(Struct):
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over disks; each sum says how many disks it could not include."""
 
     disks: int
