@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from nova_diskaudit.record import State
+from nova_diskaudit.record import Leftover, State
 
 # --- what the domain XML says -----------------------------------------------------------------
 
@@ -117,6 +117,79 @@ class BlockStats(msgspec.Struct, frozen=True, kw_only=True):
     allocation: int | None
     physical: int | None
     as_of: datetime.datetime
+
+
+# --- what the host says -----------------------------------------------------------------------
+
+
+class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The host as libvirt describes it. Versions are text such as ``9.0.0``."""
+
+    hostname: str
+    libvirt_version: str
+    hypervisor_version: str | None = None
+
+
+class Mount(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``/proc/self/mountinfo``; ``device`` is ``major:minor`` of the superblock."""
+
+    path: str
+    fs_type: str
+    source: str
+    device: str
+
+
+class StorageFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One filesystem that carries disks.
+
+    ``identity`` is equal on every host that shares the filesystem and differs otherwise, so a
+    local one carries the host's name. ``kind``: ``local``, ``nfs``, ``cephfs`` or ``shared``.
+    ``path`` is where it is mounted. ``free_bytes`` is what an unprivileged QEMU can still get
+    (``f_bavail``).
+    """
+
+    identity: str
+    kind: str
+    path: str
+    fs_type: str | None
+    total_bytes: int | None
+    free_bytes: int | None
+    inodes_free: int | None
+
+
+class InstancesDirectory(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies in Nova's ``instances_path`` beside the instances that libvirt knows.
+
+    ``image_cache_bytes`` is None when there is no ``_base`` or it was too large to walk.
+    ``complete`` is false when the scan met its bound, so that more leftovers may exist.
+    """
+
+    image_cache_bytes: int | None
+    leftovers: tuple[Leftover, ...]
+    complete: bool
+
+
+class BlockInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """``virDomainGetBlockInfo``, the call behind ``virsh domblkinfo``.
+
+    Fields of the same names as in :class:`BlockStats` mean other things here (libvirt 9.0
+    ``qemuDomainGetBlockInfo``).
+    """
+
+    capacity: int
+    allocation: int
+    physical: int
+    as_of: datetime.datetime
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True):
+    """``virDomainGetControlInfo``: is a monitor job running, and for how long?
+
+    ``state`` is ``ok``, ``busy`` or ``error``; ``milliseconds`` is the age of the job.
+    """
+
+    state: Literal["ok", "busy", "error"]
+    milliseconds: int
 
 
 # --- what the guest says ----------------------------------------------------------------------
