@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the command line and the configuration file say, as one set of the engine's options."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from nova_diskaudit import conf
+from nova_diskaudit.cmd import UsageError
+from nova_diskaudit.render.text import printable
+
+if TYPE_CHECKING:
+    from nova_diskaudit import audit
+
+
+def resolve(
+    arguments: argparse.Namespace, progress: Callable[[str, int, int], None] | None
+) -> audit.Options:
+    """The engine's options; the command line wins over the file, the file over the defaults."""
+    from nova_diskaudit import audit
+
+    settings = _settings(arguments)
+    try:
+        path_map = tuple(conf.path_pair(pair) for pair in arguments.path_map)
+    except ValueError as error:
+        raise UsageError(f"--path-map: {error}") from error
+    state_path = settings.state_path
+    return audit.Options(
+        uri=settings.uri if arguments.connect is None else arguments.connect,
+        instances=tuple(getattr(arguments, "instance", ())) if arguments.command == "audit" else (),
+        ask_guests=settings.ask_guests and not arguments.no_guest,
+        timeout=settings.timeout if arguments.timeout is None else arguments.timeout,
+        path_map=path_map or settings.path_map,
+        instances_path=settings.instances_path,
+        state_path=pathlib.Path(state_path) if state_path else None,
+        agent_timeout=settings.agent_timeout,
+        progress=progress,
+    )
+
+
+def _settings(arguments: argparse.Namespace) -> conf.Settings:
+    if arguments.config_file is not None:
+        try:
+            return conf.load(arguments.config_file, debug=arguments.debug)
+        except conf.ConfigurationError as error:
+            raise UsageError(str(error)) from error
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(
+        handlers=[handler], level=logging.DEBUG if arguments.debug else logging.ERROR
+    )
+    return conf.Settings()
+
+
+class _Formatter(logging.Formatter):
+    """Log lines may quote a guest; a terminal must not obey it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record), limit=None)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of the group ``[audit]``."""
+
+from oslo_config import cfg
+
+from nova_diskaudit.conf import Settings
+
+GROUP = cfg.OptGroup("audit", title="One sweep over the host")
+
+DEFAULTS = Settings()
+
+OPTIONS = [
+    cfg.FloatOpt(
+        "timeout",
+        default=DEFAULTS.timeout,
+        min=1,
+        help="""
+Seconds after which a sweep ends with everything that is known by then. What was not reached is
+reported with the code of the reason.
+""",
+    ),
+    cfg.FloatOpt(
+        "agent_timeout",
+        default=DEFAULTS.agent_timeout,
+        min=1,
+        help="""
+Seconds a guest agent gets for one answer. libvirt adds up to 10 seconds of its own for the
+synchronisation that precedes each command.
+""",
+    ),
+    cfg.MultiStrOpt(
+        "path_map",
+        default=list(DEFAULTS.path_map),
+        metavar="FROM=TO",
+        help="""
+Where paths of the domain XML are found on this host, for a libvirt that runs in a container with
+other mounts. May be repeated; the first match counts.
+""",
+    ),
+    cfg.StrOpt(
+        "instances_path",
+        default=DEFAULTS.instances_path,
+        help="""
+Nova's ``instances_path``: searched for the image cache and for disks that belong to no domain.
+Unset: no such search.
+""",
+    ),
+    cfg.StrOpt(
+        "state_path",
+        default=DEFAULTS.state_path,
+        help="""
+Directory that remembers calls still pinned in libvirt by a hung QEMU, so that runs repeated
+against the same hung QEMU do not pin one more worker each. Unset: nothing is remembered.
+""",
+    ),
+]
