@@ -1,15 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#      http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
-
+# SPDX-License-Identifier: Apache-2.0
 """A second stack on the same machine: another Debian release's libvirt and QEMU in a chroot.
 
 Bootstrapped once from the mirror that this machine's apt uses, and cached. It is only read after
@@ -26,11 +15,11 @@ from collections.abc import Iterator
 
 #: libvirt-daemon-system pulls in the drivers that Debian's libvirtd wants
 PACKAGES = (
-    'libvirt-daemon-system',
-    'libvirt-daemon-driver-qemu',
-    'libvirt-clients',
-    'qemu-system-x86',
-    'qemu-utils',
+    "libvirt-daemon-system",
+    "libvirt-daemon-driver-qemu",
+    "libvirt-clients",
+    "qemu-system-x86",
+    "qemu-utils",
 )
 
 _INSTALL = """\
@@ -55,18 +44,18 @@ class ChrootError(RuntimeError):
 
 def cache() -> pathlib.Path:
     """Where the lab keeps what is costly to make."""
-    given = os.environ.get('NOVA_DISKAUDIT_LAB_CACHE')
+    given = os.environ.get("NOVA_DISKAUDIT_LAB_CACHE")
     if given:
         return pathlib.Path(given)
-    home = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-    return pathlib.Path(home) / 'nova-diskaudit-lab'
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(home) / "nova-diskaudit-lab"
 
 
 @contextlib.contextmanager
 def cached(name: str) -> Iterator[pathlib.Path]:
     """The path of a cache entry, held against others who would make it at the same time."""
     cache().mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(cache() / f'{name}.lock', os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(cache() / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield cache() / name
@@ -84,25 +73,25 @@ def ensure(release: str) -> pathlib.Path:
 
 def _mirror() -> str:
     """The Debian mirror of this machine's apt; no address stands in this file."""
-    command = ['apt-get', 'indextargets', '--format', '$(ORIGIN) $(LABEL) $(REPO_URI)']
+    command = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)"]
     done = subprocess.run(
-        [*command, 'Created-By: Packages'], capture_output=True, text=True, check=True
+        [*command, "Created-By: Packages"], capture_output=True, text=True, check=True
     )
     for line in done.stdout.splitlines():
-        origin, _, rest = line.partition(' ')
-        label, _, uri = rest.rpartition(' ')
-        if (origin, label) == ('Debian', 'Debian'):
+        origin, _, rest = line.partition(" ")
+        label, _, uri = rest.rpartition(" ")
+        if (origin, label) == ("Debian", "Debian"):
             return uri
-    raise ChrootError('apt knows no Debian mirror: run apt-get update first')
+    raise ChrootError("apt knows no Debian mirror: run apt-get update first")
 
 
 def _setting(name: str) -> str:
-    done = subprocess.run(['apt-config', 'dump', name], capture_output=True, text=True, check=True)
+    done = subprocess.run(["apt-config", "dump", name], capture_output=True, text=True, check=True)
     return done.stdout.partition('"')[2].partition('"')[0]
 
 
 def _bootstrap(release: str, path: pathlib.Path) -> None:
-    partial = path.with_name(f'{path.name}.partial')
+    partial = path.with_name(f"{path.name}.partial")
     if partial.exists():
         # The mounts of a killed run died with its namespace.
         shutil.rmtree(partial)
@@ -111,18 +100,18 @@ def _bootstrap(release: str, path: pathlib.Path) -> None:
         release=release,
         target=partial,
         mirror=mirror,
-        include='--include=ca-certificates' if mirror.startswith('https:') else '',
-        authorities='/etc/ssl/certs/ca-certificates.crt',
-        packages=' '.join(PACKAGES),
+        include="--include=ca-certificates" if mirror.startswith("https:") else "",
+        authorities="/etc/ssl/certs/ca-certificates.crt",
+        packages=" ".join(PACKAGES),
     )
     environ = dict(os.environ)
-    for scheme in ('http', 'https'):
-        if proxy := _setting(f'Acquire::{scheme}::Proxy'):
-            environ[f'{scheme}_proxy'] = proxy
-    log = path.with_name(f'{path.name}.log')
-    with log.open('wb') as out:
+    for scheme in ("http", "https"):
+        if proxy := _setting(f"Acquire::{scheme}::Proxy"):
+            environ[f"{scheme}_proxy"] = proxy
+    log = path.with_name(f"{path.name}.log")
+    with log.open("wb") as out:
         done = subprocess.run(
-            ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', script],
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", script],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -130,5 +119,5 @@ def _bootstrap(release: str, path: pathlib.Path) -> None:
             check=False,
         )
     if done.returncode:
-        raise ChrootError(f'debootstrap of {release} failed, see {log}')
+        raise ChrootError(f"debootstrap of {release} failed, see {log}")
     partial.rename(path)

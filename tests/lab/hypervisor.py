@@ -1,15 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#      http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
-
+# SPDX-License-Identifier: Apache-2.0
 """A private libvirtd that cannot touch the machine's own guests.
 
     with Hypervisor('host') as hypervisor:
@@ -50,15 +39,15 @@ from typing import Self
 
 from tests.lab import chroot
 
-STACKS = ('host', 'trixie')
+STACKS = ("host", "trixie")
 
 #: what libvirt writes to, and the instance's directory that lies over it
 _PRIVATE = {
-    'etc': '/etc/libvirt',
-    'run': '/run/libvirt',
-    'lib': '/var/lib/libvirt',
-    'cache': '/var/cache/libvirt',
-    'log': '/var/log/libvirt',
+    "etc": "/etc/libvirt",
+    "run": "/run/libvirt",
+    "lib": "/var/lib/libvirt",
+    "cache": "/var/cache/libvirt",
+    "log": "/var/log/libvirt",
 }
 
 # Without stdio_handler=file a virtlogd would be needed. remember_owner and the namespaces need
@@ -95,17 +84,17 @@ class HypervisorError(RuntimeError):
 def _root() -> pathlib.Path:
     # Short, because the path of a unix socket ends at 107 bytes; not /tmp, which may be a tmpfs,
     # where neither holes nor discards are those of a disk.
-    return pathlib.Path(os.environ.get('NOVA_DISKAUDIT_LAB_ROOT', '/var/tmp/nova-diskaudit-lab'))
+    return pathlib.Path(os.environ.get("NOVA_DISKAUDIT_LAB_ROOT", "/var/tmp/nova-diskaudit-lab"))
 
 
 def _members(name: str) -> list[int]:
     """Pids of the processes in whose mount namespace instance *name* lies over /etc/libvirt."""
     found = []
-    for entry in pathlib.Path('/proc').iterdir():
+    for entry in pathlib.Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):
-            if f'/{name}/etc ' in (entry / 'mountinfo').read_text():
+            if f"/{name}/etc " in (entry / "mountinfo").read_text():
                 found.append(int(entry.name))
     return found
 
@@ -118,23 +107,23 @@ def _kill(pids: list[int], sig: signal.Signals) -> None:
 
 def _mounts_below(path: pathlib.Path) -> list[str]:
     """Mount points at or below *path*, the innermost first."""
-    lines = pathlib.Path('/proc/self/mountinfo').read_text().splitlines()
+    lines = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
     points = [line.split()[4] for line in lines]
-    return [p for p in reversed(points) if p == str(path) or p.startswith(f'{path}/')]
+    return [p for p in reversed(points) if p == str(path) or p.startswith(f"{path}/")]
 
 
 class Hypervisor:
     """One private libvirtd; see the module's docstring."""
 
-    def __init__(self, stack: str = 'host') -> None:
+    def __init__(self, stack: str = "host") -> None:
         if stack not in STACKS:
-            raise ValueError(f'unknown stack {stack!r}, known are {", ".join(STACKS)}')
+            raise ValueError(f"unknown stack {stack!r}, known are {', '.join(STACKS)}")
         self.stack = stack
         self.pid = 0
         self.directory = pathlib.Path()
         #: ``{'libvirt': '9.0.0', 'qemu': '7.2.22'}``
         self.versions: dict[str, str] = {}
-        self._rootfs = pathlib.Path('/')
+        self._rootfs = pathlib.Path("/")
         self._lock = -1
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -153,37 +142,37 @@ class Hypervisor:
     @property
     def workdir(self) -> pathlib.Path:
         """Where images live."""
-        return self.directory / 'images'
+        return self.directory / "images"
 
     @property
     def log(self) -> pathlib.Path:
         """The daemon's log."""
-        return self.directory / 'log/libvirtd.log'
+        return self.directory / "log/libvirtd.log"
 
     @property
     def uri(self) -> str:
-        return f'qemu:///system?socket={self.directory}/run/libvirt-sock'
+        return f"qemu:///system?socket={self.directory}/run/libvirt-sock"
 
     @property
     def uri_readonly(self) -> str:
         """To be opened with ``libvirt.openReadOnly`` or ``virsh --readonly``."""
-        return f'qemu:///system?socket={self.directory}/run/libvirt-sock-ro'
+        return f"qemu:///system?socket={self.directory}/run/libvirt-sock-ro"
 
     @property
     def admin_uri(self) -> str:
         """For ``virt-admin``."""
-        return f'libvirtd:///system?socket={self.directory}/run/libvirt-admin-sock'
+        return f"libvirtd:///system?socket={self.directory}/run/libvirt-admin-sock"
 
     def start(self) -> None:
         if self._process is not None:
-            raise HypervisorError(f'{self.directory} is already running')
+            raise HypervisorError(f"{self.directory} is already running")
         if os.geteuid() != 0:
-            raise HypervisorError('a private libvirtd needs root')
+            raise HypervisorError("a private libvirtd needs root")
         sweep()
-        if self.stack != 'host':
+        if self.stack != "host":
             self._rootfs = chroot.ensure(self.stack)
         self._make_directory()
-        self._exchange_capabilities(self._capabilities, self.directory / 'cache')
+        self._exchange_capabilities(self._capabilities, self.directory / "cache")
         try:
             self._launch()
             self._await_socket()
@@ -191,15 +180,15 @@ class Hypervisor:
             self.stop()
             raise
         self.versions = {
-            'libvirt': self._version('libvirtd', '--version'),
-            'qemu': self._version('qemu-system-x86_64', '--version'),
+            "libvirt": self._version("libvirtd", "--version"),
+            "qemu": self._version("qemu-system-x86_64", "--version"),
         }
 
     def stop(self) -> None:
         """End everything that runs in the namespace, and remove the directory."""
         if self._lock < 0:
             return
-        self._exchange_capabilities(self.directory / 'cache', self._capabilities)
+        self._exchange_capabilities(self.directory / "cache", self._capabilities)
         _dismantle(self.directory)
         if self._process is not None:
             self._process.wait()
@@ -210,7 +199,7 @@ class Hypervisor:
 
     def qemu_pid(self, domain: str) -> int:
         """The pid of a running domain's QEMU."""
-        return int((self.directory / f'run/qemu/{domain}.pid').read_text())
+        return int((self.directory / f"run/qemu/{domain}.pid").read_text())
 
     def members(self) -> list[int]:
         """Pids of the daemon and of everything that it started."""
@@ -218,70 +207,70 @@ class Hypervisor:
 
     def run(self, *command: str) -> str:
         """Run a command of this stack (``qemu-img``, ...) inside, and return what it prints."""
-        inside = ['nsenter', f'--mount=/proc/{self.pid}/ns/mnt']
-        if self._rootfs != pathlib.Path('/'):
-            inside += ['chroot', str(self._rootfs)]
+        inside = ["nsenter", f"--mount=/proc/{self.pid}/ns/mnt"]
+        if self._rootfs != pathlib.Path("/"):
+            inside += ["chroot", str(self._rootfs)]
         done = subprocess.run([*inside, *command], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise HypervisorError(f'{shlex.join(command)}: {done.stderr.strip()}')
+            raise HypervisorError(f"{shlex.join(command)}: {done.stderr.strip()}")
         return done.stdout
 
     def _make_directory(self) -> None:
         # The directory is made and locked before anything starts, or a sweep by another run
         # could take it for a left-over.
-        self.directory = _root() / f'{self.stack}-{secrets.token_hex(4)}'
+        self.directory = _root() / f"{self.stack}-{secrets.token_hex(4)}"
         self.directory.mkdir(parents=True, mode=0o755)
         self._lock = _take_lock(self.directory, make=True)
-        for name in (*_PRIVATE, 'images'):
+        for name in (*_PRIVATE, "images"):
             (self.directory / name).mkdir(mode=0o755)
-        (self.directory / 'etc/qemu.conf').write_text(_QEMU_CONF)
-        (self.directory / 'etc/libvirtd.conf').write_text(_LIBVIRTD_CONF)
+        (self.directory / "etc/qemu.conf").write_text(_QEMU_CONF)
+        (self.directory / "etc/libvirtd.conf").write_text(_LIBVIRTD_CONF)
         # Shared, so that a mount made below it later reaches the namespace.
-        _mount('--bind', self.workdir, self.workdir)
-        _mount('--make-private', self.workdir)
-        _mount('--make-shared', self.workdir)
+        _mount("--bind", self.workdir, self.workdir)
+        _mount("--make-private", self.workdir)
+        _mount("--make-shared", self.workdir)
 
     @property
     def _capabilities(self) -> pathlib.Path:
-        return chroot.cache() / f'capabilities-{self.stack}'
+        return chroot.cache() / f"capabilities-{self.stack}"
 
     def _exchange_capabilities(self, source: pathlib.Path, target: pathlib.Path) -> None:
         # Asking QEMU what it can do takes libvirt 7 s. It knows by itself when what it wrote down
         # no longer holds.
-        for found in source.glob('qemu/capabilities/*.xml'):
+        for found in source.glob("qemu/capabilities/*.xml"):
             copy = target / found.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            partial = copy.with_name(f'{copy.name}.{secrets.token_hex(4)}')
+            partial = copy.with_name(f"{copy.name}.{secrets.token_hex(4)}")
             shutil.copy2(found, partial)
             partial.rename(copy)
 
     def _launch(self) -> None:
-        rootfs = '' if self._rootfs == pathlib.Path('/') else str(self._rootfs)
-        lines = ['set -e']
+        rootfs = "" if self._rootfs == pathlib.Path("/") else str(self._rootfs)
+        lines = ["set -e"]
         for name, target in _PRIVATE.items():
             lines += [
-                f'mkdir -p {rootfs}{target}',
-                f'mount --bind {self.directory}/{name} {rootfs}{target}',
+                f"mkdir -p {rootfs}{target}",
+                f"mount --bind {self.directory}/{name} {rootfs}{target}",
             ]
-        daemon = 'libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirt/libvirtd.pid'
+        daemon = "libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirt/libvirtd.pid"
         if rootfs:
-            for name in ('dev', 'sys'):
-                lines.append(f'mount --rbind /{name} {rootfs}/{name}')
+            for name in ("dev", "sys"):
+                lines.append(f"mount --rbind /{name} {rootfs}/{name}")
             lines += [
-                f'mount -t proc proc {rootfs}/proc',
-                f'mkdir -p {rootfs}{self.workdir.parent.parent}',
-                f'mount --rbind {self.workdir.parent.parent} {rootfs}{self.workdir.parent.parent}',
+                f"mount -t proc proc {rootfs}/proc",
+                f"mkdir -p {rootfs}{self.workdir.parent.parent}",
+                f"mount --rbind {self.workdir.parent.parent} {rootfs}{self.workdir.parent.parent}",
             ]
-            daemon = f'chroot {rootfs} {daemon}'
-        lines.append(f'exec {daemon}')
-        with (self.directory / 'log/stderr').open('wb') as errors:
+            daemon = f"chroot {rootfs} {daemon}"
+        lines.append(f"exec {daemon}")
+        with (self.directory / "log/stderr").open("wb") as errors:
             self._process = subprocess.Popen(
-                ['unshare', '--mount', '--propagation', 'slave', 'sh', '-c', '\n'.join(lines)],
+                ["unshare", "--mount", "--propagation", "slave", "sh", "-c", "\n".join(lines)],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
                 start_new_session=True,
-                env={'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'LC_ALL': 'C'},
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
             )
         self.pid = self._process.pid
 
@@ -290,17 +279,17 @@ class Hypervisor:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                said = (self.directory / 'log/stderr').read_text().strip()
-                raise HypervisorError(f'libvirtd ended with {self._process.returncode}: {said}')
+                said = (self.directory / "log/stderr").read_text().strip()
+                raise HypervisorError(f"libvirtd ended with {self._process.returncode}: {said}")
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
-                client.connect(str(self.directory / 'run/libvirt-sock'))
+                client.connect(str(self.directory / "run/libvirt-sock"))
                 return
             time.sleep(0.05)
-        raise HypervisorError(f'libvirtd did not listen within {seconds:.0f} s')
+        raise HypervisorError(f"libvirtd did not listen within {seconds:.0f} s")
 
     def _version(self, *command: str) -> str:
         # "libvirtd (libvirt) 9.0.0", "QEMU emulator version 7.2.22 (Debian ...)"
-        words = self.run(*command).split('\n')[0].split()
+        words = self.run(*command).split("\n")[0].split()
         return next(word for word in words if word[0].isdigit())
 
 
@@ -320,7 +309,7 @@ def _take_lock(directory: pathlib.Path, *, make: bool) -> int:
     """A descriptor that holds the directory's lock, or -1 when a living run holds it."""
     flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0)
     try:
-        descriptor = os.open(directory / 'lock', flags, 0o600)
+        descriptor = os.open(directory / "lock", flags, 0o600)
     except FileNotFoundError:
         return -1
     try:
@@ -332,7 +321,7 @@ def _take_lock(directory: pathlib.Path, *, make: bool) -> int:
 
 
 def _mount(option: str, *paths: pathlib.Path) -> None:
-    subprocess.run(['mount', option, *map(str, paths)], check=True)
+    subprocess.run(["mount", option, *map(str, paths)], check=True)
 
 
 def _dismantle(directory: pathlib.Path) -> None:
@@ -344,29 +333,29 @@ def _dismantle(directory: pathlib.Path) -> None:
         _kill(members, signal.SIGKILL)
         _unmount(directory)
         if time.monotonic() > deadline:
-            raise HypervisorError(f'{directory}: processes {members} do not die')
+            raise HypervisorError(f"{directory}: processes {members} do not die")
         time.sleep(0.02)
     _unmount(directory)
     # rmtree must not walk into a mount: what is mounted there is not ours.
     if left := _mounts_below(directory):
-        raise HypervisorError(f'{directory}: still mounted: {", ".join(left)}')
+        raise HypervisorError(f"{directory}: still mounted: {', '.join(left)}")
     shutil.rmtree(directory)
 
 
 def _unmount(directory: pathlib.Path) -> None:
     for point in _mounts_below(directory):
-        subprocess.run(['umount', '--lazy', point], check=False, stderr=subprocess.DEVNULL)
+        subprocess.run(["umount", "--lazy", point], check=False, stderr=subprocess.DEVNULL)
 
 
 def main() -> None:
     """Run one until the shell that it opens ends: ``python -m tests.lab.hypervisor trixie``."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument('stack', nargs='?', choices=STACKS, default='host')
+    parser.add_argument("stack", nargs="?", choices=STACKS, default="host")
     with Hypervisor(parser.parse_args().stack) as hypervisor:
         print(hypervisor.versions, hypervisor.workdir)
-        environ = os.environ | {'LIBVIRT_DEFAULT_URI': hypervisor.uri}
-        subprocess.run([os.environ.get('SHELL', 'sh')], env=environ, check=False)
+        environ = os.environ | {"LIBVIRT_DEFAULT_URI": hypervisor.uri}
+        subprocess.run([os.environ.get("SHELL", "sh")], env=environ, check=False)
 
 
-if __name__ == '__main__':
+if __name__ == "__main__":
     main()

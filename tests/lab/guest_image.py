@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's guest: Debian's kernel and tools with the real qemu-ga, in an initramfs.
+
+It is made from the packages of this machine and cached under their versions. It boots without a
+boot loader and without a root disk, so every disk of a domain belongs to the scenario.
+
+cpio archives may follow each other: the base is made once, and each domain gets it with a small
+archive of its own behind it.
+"""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+from tests.lab import chroot
+
+_KERNEL = "linux-image-cloud-amd64"
+
+#: programs, and the Debian packages that they come from
+PROGRAMS = {
+    "/bin/busybox": "busybox-static",
+    "/usr/sbin/qemu-ga": "qemu-guest-agent",
+    "/sbin/mke2fs": "e2fsprogs",
+    "/sbin/mkfs.xfs": "xfsprogs",
+    "/sbin/mkfs.btrfs": "btrfs-progs",
+    "/bin/btrfs": "btrfs-progs",
+    "/sbin/mkfs.vfat": "dosfstools",
+    "/sbin/lvm": "lvm2",
+    "/sbin/dmsetup": "dmsetup",
+    "/usr/sbin/pdata_tools": "thin-provisioning-tools",
+    "/sbin/mdadm": "mdadm",
+    "/sbin/cryptsetup": "cryptsetup-bin",
+    "/sbin/sfdisk": "fdisk",
+}
+
+_LINKS = {
+    "/usr/sbin/mkfs.ext4": "/sbin/mke2fs",
+    "/usr/sbin/thin_check": "/usr/sbin/pdata_tools",
+    "/usr/sbin/thin_dump": "/usr/sbin/pdata_tools",
+    "/usr/sbin/thin_repair": "/usr/sbin/pdata_tools",
+    "/sbin/modprobe": "/bin/busybox",
+}
+
+_MODULES = (
+    "virtio_pci virtio_blk virtio_console virtio_scsi sd_mod sr_mod ext4 xfs btrfs vfat isofs "
+    "nls_cp437 nls_ascii nls_iso8859-1 nls_utf8 dm_mod dm_crypt dm_thin_pool dm_snapshot raid0 "
+    "raid1 squashfs loop overlay aesni_intel xts ecb cbc essiv sha256_generic algif_skcipher "
+    "algif_hash"
+).split()
+
+_CONFIGURATION = {
+    # No udev runs in the guest: LVM makes its nodes by itself, and asks nobody which disks exist.
+    "/etc/lvm/lvm.conf": """\
+activation { udev_sync = 0 udev_rules = 0 monitoring = 0 }
+devices { obtain_device_list_from_udev = 0 external_device_info_source = "none"
+          use_devicesfile = 0 }
+global { use_lvmpolld = 0 }
+""",
+    # mkfs.ext4 of e2fsprogs without its defaults makes a file system that nobody has.
+    "/etc/mke2fs.conf": pathlib.Path("/etc/mke2fs.conf"),
+    "/etc/passwd": "root:x:0:0:root:/:/bin/sh\n",
+    "/etc/group": "root:x:0:\n",
+}
+
+_GUEST = pathlib.Path(__file__).with_name("guest")
+
+
+@dataclasses.dataclass(frozen=True)
+class GuestImage:
+    """A kernel and the initramfs that every lab guest starts from."""
+
+    kernel: pathlib.Path
+    initramfs: pathlib.Path
+
+    def with_files(self, target: pathlib.Path, files: dict[str, str]) -> None:
+        """Write to *target* the initramfs with *files* (path in the guest: content) added."""
+        with tempfile.TemporaryDirectory() as directory:
+            for name, content in files.items():
+                path = pathlib.Path(directory) / name.lstrip("/")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(content)
+                path.chmod(0o755)
+            shutil.copyfile(self.initramfs, target)
+            with target.open("ab") as out:
+                out.write(b"\0" * (-out.tell() % 512))
+                _archive(pathlib.Path(directory), out.fileno())
+
+
+def ensure() -> GuestImage:
+    """The image for this machine's packages; takes some seconds when it is not in the cache."""
+    with chroot.cached(f"guest-{_key()}") as path:
+        if not path.is_dir():
+            partial = path.with_name(f"{path.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            _build(partial)
+            partial.rename(path)
+    return GuestImage(path / "vmlinuz", path / "initramfs")
+
+
+def _key() -> str:
+    names = sorted({*PROGRAMS.values()})
+    versions = _output("dpkg-query", "-W", *names)
+    candidate = _output("apt-cache", "policy", _KERNEL).split("Version table")[0]
+    scripts = "".join(p.read_text() for p in sorted(_GUEST.iterdir()))
+    recipe = pathlib.Path(__file__).read_text()
+    everything = "\n".join((versions, candidate, scripts, recipe))
+    return hashlib.sha256(everything.encode()).hexdigest()[:16]
+
+
+def _output(*command: str, cwd: pathlib.Path | None = None) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd)
+    return done.stdout
+
+
+def _build(directory: pathlib.Path) -> None:
+    root = directory / "root"
+    kernel = directory / "kernel"
+    root.mkdir()
+    kernel.mkdir()
+    release = _unpack_kernel(kernel)
+    (kernel / f"boot/vmlinuz-{release}").rename(directory / "vmlinuz")
+    _copy_modules(kernel, release, root)
+    for program in PROGRAMS:
+        _copy_program(pathlib.Path(program), root)
+    for link, target in _LINKS.items():
+        _place(root, link).symlink_to(target)
+    for name, content in _CONFIGURATION.items():
+        text = content.read_text() if isinstance(content, pathlib.Path) else content
+        _place(root, name).write_text(text)
+    for script in _GUEST.iterdir():
+        shutil.copy(script, _place(root, f"/lab/{script.name}"))
+    (root / "lab/init").rename(root / "init")
+    (root / "init").chmod(0o755)
+    # Not compressed: unpacking costs an emulated guest more time than reading.
+    with (directory / "initramfs").open("wb") as out:
+        _archive(root, out.fileno())
+    shutil.rmtree(kernel)
+    shutil.rmtree(root)
+
+
+def _unpack_kernel(directory: pathlib.Path) -> str:
+    depends = _output("apt-cache", "depends", "--important", _KERNEL)
+    package = next(w for w in depends.split() if w.startswith("linux-image-"))
+    if package == _KERNEL:
+        package = next(w for w in depends.split()[1:] if w.startswith("linux-image-"))
+    # apt's own user cannot write here.
+    _output("apt-get", "-o", "APT::Sandbox::User=root", "download", package, cwd=directory)
+    _output("dpkg", "-x", str(next(directory.glob("*.deb"))), str(directory))
+    release = next((directory / "lib/modules").iterdir()).name
+    _output("depmod", "-b", str(directory), release)
+    return release
+
+
+def _copy_modules(kernel: pathlib.Path, release: str, root: pathlib.Path) -> None:
+    command = ("modprobe", "-d", str(kernel), "-S", release, "--show-depends", "--all")
+    for line in _output(*command, *_MODULES).splitlines():
+        word, _, path = line.partition(" ")
+        if word == "insmod":
+            source = pathlib.Path(path.split()[0])
+            target = _place(root, str(source.relative_to(kernel)))
+            if not target.exists():
+                shutil.copy(source, target)
+    shutil.copy(kernel / f"lib/modules/{release}/modules.order", root / f"lib/modules/{release}")
+    shutil.copy(kernel / f"lib/modules/{release}/modules.builtin", root / f"lib/modules/{release}")
+    _output("depmod", "-b", str(root), release)
+
+
+def _copy_program(program: pathlib.Path, root: pathlib.Path) -> None:
+    shutil.copy(program.resolve(), _place(root, str(program)))
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False)
+    for word in listed.stdout.split():
+        if word.startswith("/") and not (root / word.lstrip("/")).exists():
+            shutil.copy(pathlib.Path(word).resolve(), _place(root, word))
+
+
+def _place(root: pathlib.Path, name: str) -> pathlib.Path:
+    path = root / name.lstrip("/")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _archive(directory: pathlib.Path, output: int) -> None:
+    """Write *directory* to the descriptor, as the kernel wants an initramfs."""
+    names = [
+        os.path.relpath(os.path.join(base, name), directory)
+        for base, directories, files in os.walk(directory)
+        for name in (*directories, *files)
+    ]
+    subprocess.run(
+        ["cpio", "--create", "--format=newc", "--owner=0:0", "--quiet"],
+        input="\n".join(names).encode(),
+        stdout=output,
+        cwd=directory,
+        check=True,
+    )
