@@ -235,3 +235,61 @@ class GuestClaims(msgspec.Struct, frozen=True, kw_only=True):
     filesystems: tuple[GuestFilesystem, ...]
     disks: tuple[GuestDisk, ...] | None
     as_of: datetime.datetime
+
+
+# --- one sweep -------------------------------------------------------------------------------
+
+
+class Doubt(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that could not be observed: the code of a finding, and what was seen instead."""
+
+    code: str
+    detail: str | None = None
+
+
+class DiskSighting(msgspec.Struct, frozen=True, kw_only=True):
+    """What one sweep saw of one disk.
+
+    ``layers`` and ``data_file`` were looked at before the guest was asked, ``after`` is the top
+    layer looked at again once it had answered. Empty ``layers`` come with a ``doubt``.
+    """
+
+    layers: tuple[LayerFacts, ...] = ()
+    data_file: LayerFacts | None = None
+    after: LayerFacts | None = None
+    stats: BlockStats | None = None
+    doubt: Doubt | None = None
+
+
+class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+    """What one sweep saw of one domain. ``domain`` is None when libvirt did not describe it.
+
+    ``claims`` is None when the guest did not answer; ``guest_doubt`` then says why.
+    """
+
+    uuid: str
+    name: str
+    as_of: datetime.datetime
+    domain: Domain | None
+    disks: dict[str, DiskSighting]
+    claims: GuestClaims | None
+    guest_doubt: Doubt | None
+    doubts: tuple[Doubt, ...]
+
+
+class StorageSighting(msgspec.Struct, frozen=True, kw_only=True):
+    """One storage with what was found on it."""
+
+    facts: StorageFacts
+    instances: InstancesDirectory | None = None
+    managed_save_bytes: int | None = None
+    doubt: Doubt | None = None
+
+
+class HostSighting(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything one sweep saw."""
+
+    host: str
+    as_of: datetime.datetime
+    sightings: tuple[Sighting, ...]
+    storages: tuple[StorageSighting, ...]

@@ -159,6 +159,12 @@ _ENTRIES = (
         cause="The storage answered a look at this disk with an error.",
         action="Look at the mount and at the kernel log.",
     ),
+    Entry(
+        code="no-medium",
+        severity="info",
+        cause="The drive is empty.",
+        action=_NOTHING,
+    ),
     # --- what the hypervisor says ---
     Entry(
         code="qemu-unresponsive",
