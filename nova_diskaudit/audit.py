@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One audit of a host: observe through lanes, conclude, report."""
+
+from __future__ import annotations
+
+from nova_diskaudit.conclude import conclude
+from nova_diskaudit.lane.lanes import Lanes
+from nova_diskaudit.observe import AuditError, Observer, Options
+from nova_diskaudit.record import HostReport
+
+__all__ = ["AuditError", "Options", "could_not_be_audited", "sweep"]
+
+
+def sweep(options: Options) -> HostReport:
+    """Audit every domain of this host, or those that ``options.instances`` names.
+
+    :raises AuditError: without a connection or an inventory, or for an unknown instance.
+    """
+    with Lanes(options.uri, state_path=options.state_path) as lanes:
+        return conclude(Observer(lanes, options).sweep())
+
+
+def could_not_be_audited(report: HostReport) -> list[str]:
+    """Names of the instances that lack a number which the host should have given."""
+    return [
+        instance.domain
+        for instance in report.instances
+        if any(
+            finding.severity == "error"
+            for findings in (instance.findings, *(disk.findings for disk in instance.disks))
+            for finding in findings
+        )
+    ]
