@@ -47,5 +47,4 @@ def _renderer(arguments: argparse.Namespace) -> Callable[[HostReport], str]:
         wide=arguments.wide,
         columns=shutil.get_terminal_size().columns if terminal else None,
         color=stdout.wants_color(),
-        ascii_only=not stdout.speaks_unicode(),
     )

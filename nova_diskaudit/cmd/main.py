@@ -36,6 +36,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (try: {self.prog} --help)")
 
+    def _print_message(self, message: str, file: object = None) -> None:
+        stdout.write(message)  # argparse itself would swallow a full disk
+
 
 class _Version(argparse.Action):
     """Looks the version up only when it is asked for."""
@@ -146,9 +149,7 @@ _seconds.__name__ = "number of seconds"  # argparse says: invalid <name> value
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return the exit status."""
     try:
-        status = _run(argv)
-        stdout.flush()
-        return status
+        return _run(argv)
     except UsageError as error:
         return complain(str(error))
     except stdout.WriteError as error:

@@ -16,23 +16,16 @@ class ClosedError(Exception):
 
 
 def write(text: str) -> None:
-    """Print ``text``; what the encoding cannot express is escaped."""
+    """Print ``text`` now, while an error can still be told.
+
+    What the encoding cannot express is escaped.
+    """
     if sys.stdout is None:
         raise WriteError("standard output is closed: redirect it to a file or /dev/null")
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.stdout.write(text)
-    except OSError as error:
-        _give_up(error)
-    flush()
-
-
-def flush() -> None:
-    """Write what is buffered, now, where an error can still be told."""
-    if sys.stdout is None:
-        return
-    try:
         sys.stdout.flush()
     except OSError as error:
         _give_up(error)
@@ -56,8 +49,3 @@ def is_terminal() -> bool:
 def wants_color() -> bool:
     """Colour only on a terminal that can, and not with NO_COLOR (any value but the empty one)."""
     return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def speaks_unicode() -> bool:
-    """Whether box-drawing characters can be written."""
-    return sys.stdout is not None and "utf" in (sys.stdout.encoding or "").lower()

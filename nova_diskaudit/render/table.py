@@ -6,10 +6,8 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator
 
-from rich import box
 from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +21,7 @@ _NO_EDGE = 10_000
 _RANK = {"error": 0, "warning": 1, "info": 2}
 _STYLE = {"error": "bold red", "warning": "yellow", "info": ""}
 _CELL_LIMIT = 48
+_GAP = 2
 
 
 def render(
@@ -31,32 +30,32 @@ def render(
     wide: bool = False,
     columns: int | None = None,
     color: bool = False,
-    ascii_only: bool = False,
 ) -> str:
     """The whole report as text.
 
     ``columns`` is the terminal's width (None: there is no terminal). A terminal too narrow for
     the numbers is overrun rather than obeyed: a number is never cut or folded.
     """
-    tables: list[RenderableType] = [
+    parts: list[RenderableType] = [
         _summary(report),
         *_host_findings(report),
-        _disks(report.instances, wide=wide, ascii_only=ascii_only),
+        _disks(report.instances, wide=wide),
+        Text(""),
     ]
     if report.storages:
-        tables.append(_storages(report.storages, wide=wide, ascii_only=ascii_only))
+        parts += [_storages(report.storages, wide=wide), Text("")]
     if wide:
-        tables.extend(_messages(report))
-        tables.extend(_leftovers(report.storages))
-    tables.extend(_legend(report))
-    return _printed(Group(*tables), columns=columns, color=color)
+        parts.extend(_messages(report))
+        parts.extend(_leftovers(report.storages))
+    parts.extend(_legend(report))
+    return _printed(parts, columns=columns or _NO_EDGE, color=color)
 
 
-def _printed(page: RenderableType, *, columns: int | None, color: bool) -> str:
+def _printed(parts: Iterable[RenderableType], *, columns: int, color: bool) -> str:
     out = io.StringIO()
     console = Console(
         file=out,
-        width=columns or _NO_EDGE,
+        width=_NO_EDGE,
         force_terminal=color,
         color_system="standard" if color else None,
         no_color=not color,
@@ -65,9 +64,9 @@ def _printed(page: RenderableType, *, columns: int | None, color: bool) -> str:
         emoji=False,
         legacy_windows=False,
     )
-    needed = Measurement.get(console, console.options, page).minimum
-    console.width = max(console.width, needed)
-    console.print(page)
+    for part in parts:
+        console.width = _fit(part, columns) if isinstance(part, Table) else columns
+        console.print(part)
     # Cells are padded to their column; the padding at a line's end is of no use to anybody.
     return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
 
@@ -106,43 +105,30 @@ def _host_findings(report: HostReport) -> Iterator[Text]:
         )
 
 
-def _disks(instances: Iterable[Instance], *, wide: bool, ascii_only: bool) -> Table:
-    table = _table(ascii_only)
+def _disks(instances: Iterable[Instance], *, wide: bool) -> Table:
+    table = _table()
     show = exact if wide else size
-    headings: list[tuple[str, str]] = [
-        ("INSTANCE", "text"),
-        ("STATE", "text"),
-        ("DISK", "text"),
-        ("KIND", "text"),
-        ("PROMISED", "number"),
-        ("HELD", "number"),
-        ("GUEST SAYS", "number"),
-        ("USED", "number"),
-        ("RECLAIMABLE", "number"),
-    ]
+    _words(table, "INSTANCE")
     if wide:
-        headings[1:1] = [("UUID", "text"), ("PROJECT", "text")]
-        headings += [
-            ("ESTIMATE", "number"),
-            ("BACKING", "number"),
-            ("CONTAINER", "number"),
-            ("HIGH WATER", "number"),
-            ("LIBVIRT CAPACITY", "number"),
-            ("LIBVIRT ALLOCATION", "number"),
-            ("LIBVIRT PHYSICAL", "number"),
-            ("HELD BY", "text"),
-            ("SOURCE", "text"),
-        ]
-    for heading, sort in [*headings, ("FINDINGS", "text")]:
-        if sort == "number":
-            table.add_column(heading, justify="right", no_wrap=True, overflow="ignore")
-        else:
-            table.add_column(heading, overflow="fold")
+        _words(table, "UUID")
+        _words(table, "PROJECT")
+    for heading in ("STATE", "DISK", "KIND"):
+        _words(table, heading)
+    for heading in ("PROMISED", "HELD", "GUEST SAYS", "USED", "RECLAIMABLE"):
+        _number(table, heading)
+    if wide:
+        for heading in ("ESTIMATE", "BACKING", "CONTAINER", "HIGH WATER"):
+            _number(table, heading)
+        for heading in ("LIBVIRT CAPACITY", "LIBVIRT ALLOCATION", "LIBVIRT PHYSICAL"):
+            _number(table, heading)
+        _words(table, "HELD BY")
+        _words(table, "SOURCE")
+    _words(table, "FINDINGS")
     for instance in sorted(instances, key=_attention):
         named = _named(instance, wide=wide)
         own = _about_instance(instance)
         if own or not instance.disks:
-            blank = [Text("")] * (len(headings) - len(named) - 1)
+            blank = [Text("")] * (len(table.columns) - len(named) - 2)
             table.add_row(*named, Text("*"), *blank, _codes(own))
         for disk in instance.disks:
             numbers = _wide_numbers(disk) if wide else []
@@ -158,14 +144,14 @@ def _disks(instances: Iterable[Instance], *, wide: bool, ascii_only: bool) -> Ta
                 *numbers,
                 _codes((*disk.findings, *_silence(instance, disk))),
             )
-    return _hold_numbers(table)
+    return table
 
 
-def _storages(storages: Iterable[Storage], *, wide: bool, ascii_only: bool) -> Table:
-    table = _table(ascii_only)
+def _storages(storages: Iterable[Storage], *, wide: bool) -> Table:
+    table = _table()
     show = exact if wide else size
-    table.add_column("STORAGE", overflow="fold")
-    table.add_column("KIND", overflow="fold")
+    _words(table, "STORAGE")
+    _words(table, "KIND")
     for heading in (
         "TOTAL",
         "FREE",
@@ -175,10 +161,10 @@ def _storages(storages: Iterable[Storage], *, wide: bool, ascii_only: bool) -> T
         "LEFTOVERS",
         "INODES FREE",
     ):
-        table.add_column(heading, justify="right", no_wrap=True, overflow="ignore")
+        _number(table, heading)
     if wide:
-        table.add_column("IDENTITY", overflow="fold")
-    table.add_column("FINDINGS", overflow="fold")
+        _words(table, "IDENTITY")
+    _words(table, "FINDINGS")
     for storage in sorted(storages, key=lambda one: one.path):
         identity = [Text(printable(storage.identity))] if wide else []
         table.add_row(
@@ -194,7 +180,7 @@ def _storages(storages: Iterable[Storage], *, wide: bool, ascii_only: bool) -> T
             *identity,
             _codes(storage.findings),
         )
-    return _hold_numbers(table)
+    return table
 
 
 def _messages(report: HostReport) -> Iterator[Text]:
@@ -238,8 +224,8 @@ def _legend(report: HostReport) -> Iterator[Text]:
     """Each code that occurs, once: why, and what to do."""
     occurring: dict[str, Finding] = {finding.code: finding for finding in _all_findings(report)}
     for instance in report.instances:
-        for finding in _guest_state(instance):
-            occurring.setdefault(finding.code, finding)
+        for disk in instance.disks:
+            occurring |= {finding.code: finding for finding in _silence(instance, disk)}
     for code in sorted(occurring, key=lambda code: (_RANK[occurring[code].severity], code)):
         entry = findings.CATALOGUE.get(code)
         words = f"{entry.cause} {entry.action}" if entry else occurring[code].message
@@ -251,22 +237,38 @@ def _legend(report: HostReport) -> Iterator[Text]:
 # --- cells ------------------------------------------------------------------------------------
 
 
-def _table(ascii_only: bool) -> Table:
-    return Table(
-        box=box.ASCII_DOUBLE_HEAD if ascii_only else box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        header_style="bold",
-    )
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
 
 
-def _hold_numbers(table: Table) -> Table:
-    """Numbers keep their full width however narrow the terminal; the words around them fold."""
+def _words(table: Table, heading: str) -> None:
+    table.add_column(heading, overflow="fold")
+
+
+def _number(table: Table, heading: str) -> None:
+    table.add_column(heading, justify="right", no_wrap=True, overflow="crop")
+
+
+def _fit(table: Table, columns: int) -> int:
+    """Set the widths of all columns and return their sum, which may exceed ``columns``.
+
+    Numbers get what they need, words at least their longest word; what the terminal has left
+    goes to the words that would like more.
+    """
+    wanted: list[int] = []
+    needed: list[int] = []
     for column in table.columns:
-        if column.no_wrap:
-            texts = [column.header, *column.cells]
-            column.min_width = max(cell_len(str(text)) for text in texts)
-    return table
+        cells = [str(cell) for cell in (column.header, *column.cells)]
+        words = [word for cell in cells for word in cell.split()]
+        wanted.append(max(map(cell_len, cells)))
+        needed.append(max(map(cell_len, cells if column.no_wrap else words)))
+    gaps = _GAP * (len(needed) - 1)
+    spare = columns - gaps - sum(needed)
+    for column, want, need in zip(table.columns, wanted, needed, strict=True):
+        more = max(0, min(want - need, spare))
+        spare -= more
+        column.width = need + more
+    return gaps + sum(column.width or 0 for column in table.columns)
 
 
 def _named(instance: Instance, *, wide: bool) -> list[Text]:
@@ -286,7 +288,8 @@ def _used(disk: Disk, show: Callable[[int | None], str]) -> str:
     used = disk.used
     if used.bytes is not None:
         return show(used.bytes)
-    return f"- ({between(used.low, used.high, show)})"
+    bounds = between(used.low, used.high, show)
+    return "-" if bounds == "-" else f"- ({bounds})"
 
 
 def _reclaimable(disk: Disk, show: Callable[[int | None], str]) -> str:

@@ -26,9 +26,9 @@ def printable(text: str, limit: int | None = LIMIT) -> str:
     Control characters, escape sequences, bidirectional and zero-width characters and lone
     surrogates become ``\x1b``, ``\u202e`` and the like. Cut to ``limit`` characters.
     """
-    if limit is not None and len(text) > limit:
-        text = text[: limit - 1] + "…"
-    return _SUSPECT.sub(_visible, text)
+    cut = text if limit is None else text[: limit + 1]
+    shown = _SUSPECT.sub(_visible, cut)
+    return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def json_visible(text: str) -> str:
@@ -61,10 +61,17 @@ def exact(count: int | None) -> str:
 
 
 def between(low: int | None, high: int | None, show: Callable[[int | None], str] = size) -> str:
-    """A range of bytes; an unknown end is ``?``."""
-    if low is not None and low == high:
+    """A range of bytes; ``-`` when it says nothing, ``?`` for an unknown end."""
+    if not low and high is None:
+        return "-"
+    if low == high:
         return show(low)
-    return f"{'?' if low is None else show(low)} .. {'?' if high is None else show(high)}"
+    start = "0" if low == 0 else show(low) if low is not None else "?"
+    end = "?" if high is None else show(high)
+    unit = end.partition(" ")[2]
+    if unit and start.endswith(" " + unit):
+        start = start.removesuffix(" " + unit)
+    return f"{start}..{end}"
 
 
 def moment(time: datetime.datetime | None) -> str:
