@@ -177,18 +177,19 @@ def _domblkinfo(
         reason = finding(info.code, info.detail).message
     measured = info if isinstance(info, BlockInfo) else None
     return DomBlkInfo(
-        measured=measured
-        and blockinfo.Triple(
-            capacity=measured.capacity,
-            allocation=measured.allocation,
-            physical=measured.physical,
-        ),
+        measured=_columns(measured) if measured else None,
         measured_at=measured.as_of if measured else None,
         reason=reason,
         predicted=triple,
         branch=branch,
         qmp=qmp,
         cause_of_equality=f"{cause}: {blockinfo.CAUSES[cause]}" if cause else None,
+    )
+
+
+def _columns(info: BlockInfo) -> blockinfo.Triple:
+    return blockinfo.Triple(
+        capacity=info.capacity, allocation=info.allocation, physical=info.physical
     )
 
 
@@ -263,8 +264,8 @@ def _arithmetic(disk: Disk, sighting: DiskSighting, claims: DiskClaims | None) -
     if disk.used.bytes is not None and disk.reclaimable.estimate is not None and held is not None:
         steps.append(
             Step(
-                name="reclaimable.estimate = max(0, A - used)",
-                formula=f"max(0, {held} - {disk.used.bytes})",
+                name="reclaimable.estimate = min(reclaimable.high, max(0, A - used))",
+                formula=f"min({disk.reclaimable.high}, max(0, {held} - {disk.used.bytes}))",
                 result_bytes=disk.reclaimable.estimate,
             )
         )
