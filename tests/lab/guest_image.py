@@ -45,12 +45,11 @@ _LINKS = {
     "/sbin/modprobe": "/bin/busybox",
 }
 
-_MODULES = (
-    "virtio_pci virtio_blk virtio_console virtio_scsi sd_mod sr_mod ext4 xfs btrfs vfat isofs "
-    "nls_cp437 nls_ascii nls_iso8859-1 nls_utf8 dm_mod dm_crypt dm_thin_pool dm_snapshot raid0 "
-    "raid1 squashfs loop overlay aesni_intel xts ecb cbc essiv sha256_generic algif_skcipher "
-    "algif_hash"
-).split()
+_MODULES = """
+virtio_pci virtio_blk virtio_console virtio_scsi sd_mod sr_mod ext4 xfs btrfs vfat isofs nls_cp437
+nls_ascii nls_iso8859-1 nls_utf8 dm_mod dm_crypt dm_thin_pool dm_snapshot raid0 raid1 squashfs
+loop overlay aesni_intel xts ecb cbc essiv sha256_generic algif_skcipher algif_hash
+"""
 
 _CONFIGURATION = {
     # No udev runs in the guest: LVM makes its nodes by itself, and asks nobody which disks exist.
@@ -158,7 +157,7 @@ def _unpack_kernel(directory: pathlib.Path) -> str:
 
 def _copy_modules(kernel: pathlib.Path, release: str, root: pathlib.Path) -> None:
     command = ("modprobe", "-d", str(kernel), "-S", release, "--show-depends", "--all")
-    for line in _output(*command, *_MODULES).splitlines():
+    for line in _output(*command, *_MODULES.split()).splitlines():
         word, _, path = line.partition(" ")
         if word == "insmod":
             source = pathlib.Path(path.split()[0])

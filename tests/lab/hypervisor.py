@@ -336,6 +336,7 @@ def _dismantle(directory: pathlib.Path) -> None:
             raise HypervisorError(f"{directory}: processes {members} do not die")
         time.sleep(0.02)
     _unmount(directory)
+    _detach_loops(directory)
     # rmtree must not walk into a mount: what is mounted there is not ours.
     if left := _mounts_below(directory):
         raise HypervisorError(f"{directory}: still mounted: {', '.join(left)}")
@@ -345,6 +346,14 @@ def _dismantle(directory: pathlib.Path) -> None:
 def _unmount(directory: pathlib.Path) -> None:
     for point in _mounts_below(directory):
         subprocess.run(["umount", "--lazy", point], check=False, stderr=subprocess.DEVNULL)
+
+
+def _detach_loops(directory: pathlib.Path) -> None:
+    """Free the loop devices over files of the directory."""
+    for found in pathlib.Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            if found.read_text().startswith(f"{directory}/"):
+                subprocess.run(["losetup", "--detach", f"/dev/{found.parts[3]}"], check=False)
 
 
 def main() -> None:

@@ -123,8 +123,9 @@ class Machine:
         while not answer.endswith(b"\n"):
             try:
                 part = self._channel.recv(1 << 16)
-            except TimeoutError:
-                raise GuestError(f"{self.spec.name}: no end of {command!r}, see {self.console}")
+            except TimeoutError as error:
+                said = f"{self.spec.name}: no end of {command!r}, see {self.console}"
+                raise GuestError(said) from error
             if not part:
                 raise GuestError(f"{self.spec.name} is gone, see {self.console}")
             answer += part

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the storage of a lab disk is made where ``qemu-img create`` alone does not do it."""
+
+import os
+import pathlib
+import subprocess
+
+from tests.lab.domain import MIB, Prepare
+from tests.lab.hypervisor import Hypervisor
+
+
+def create(kind: str, size: int, *options: str) -> Prepare:
+    """``qemu-img create``."""
+
+    def prepare(hypervisor: Hypervisor, path: pathlib.Path) -> None:
+        hypervisor.run("qemu-img", "create", "-q", "-f", kind, *options, str(path), str(size))
+
+    return prepare
+
+
+def raw_holding(size: int, held: int) -> Prepare:
+    """A sparse raw file that holds its first *held* bytes."""
+
+    def prepare(_: Hypervisor, path: pathlib.Path) -> None:
+        with path.open("wb") as image:
+            image.write(os.urandom(held))
+            image.truncate(size)
+            os.fsync(image.fileno())
+
+    return prepare
+
+
+def fallocated(kind: str, size: int, *, keep_size: bool) -> Prepare:
+    """An image whose file is reserved afterwards, as Nova's ``preallocate_images = space`` does.
+
+    With *keep_size* the file's length stays (``fallocate -n``), else it grows to *size*.
+    """
+
+    def prepare(hypervisor: Hypervisor, path: pathlib.Path) -> None:
+        create(kind, size)(hypervisor, path)
+        keep = ["--keep-size"] if keep_size else []
+        subprocess.run(["fallocate", *keep, "--length", str(size), path], check=True)
+
+    return prepare
+
+
+def overlay(base: str, size: int, held: int) -> Prepare:
+    """A qcow2 overlay; its base is made once and holds *held* bytes."""
+
+    def prepare(hypervisor: Hypervisor, path: pathlib.Path) -> None:
+        under = path.with_name(base)
+        if not under.exists():
+            raw_holding(size, held)(hypervisor, under)
+        arguments = ("-q", "-f", "qcow2", "-F", "raw", "-b", str(under), str(path))
+        hypervisor.run("qemu-img", "create", *arguments)
+
+    return prepare
+
+
+def external_data(size: int) -> Prepare:
+    """A qcow2 file with its data in another file."""
+
+    def prepare(hypervisor: Hypervisor, path: pathlib.Path) -> None:
+        data = path.with_suffix(".data")
+        arguments = ("-q", "-f", "qcow2", "-o", f"data_file={data},data_file_raw=on", str(path))
+        hypervisor.run("qemu-img", "create", *arguments, str(size))
+
+    return prepare
+
+
+def with_snapshot(size: int, held: int) -> Prepare:
+    """A qcow2 file with an internal snapshot that alone keeps *held* bytes."""
+
+    def prepare(hypervisor: Hypervisor, path: pathlib.Path) -> None:
+        create("qcow2", size)(hypervisor, path)
+        for command in (f"write -P 7 0 {held}", f"write -P 8 0 {held}"):
+            hypervisor.run("qemu-io", "-f", "qcow2", "-c", command, str(path))
+            if "-P 7" in command:
+                hypervisor.run("qemu-img", "snapshot", "-c", "before", str(path))
+
+    return prepare
+
+
+def loop(kind: str, size: int) -> Prepare:
+    """A block device: *path* becomes a link to it, as LVM makes them.
+
+    For a format other than raw the device gets room for the image's own metadata.
+    """
+
+    def prepare(hypervisor: Hypervisor, path: pathlib.Path) -> None:
+        under = path.with_suffix(".disk")
+        with under.open("wb") as image:
+            image.truncate(size if kind == "raw" else size + 4 * MIB)
+        attach = ["losetup", "--find", "--show", under]
+        done = subprocess.run(attach, capture_output=True, text=True, check=True)
+        path.symlink_to(done.stdout.strip())
+        if kind != "raw":
+            create(kind, size)(hypervisor, path)
+
+    return prepare
+
+
+def nbd(kind: str, size: int) -> Prepare:
+    """An NBD server on the unix socket *path*; it exports the bytes of an image of this format."""
+
+    def prepare(hypervisor: Hypervisor, path: pathlib.Path) -> None:
+        under = path.with_suffix(".export")
+        create(kind, size)(hypervisor, under)
+        if kind != "raw":
+            with under.open("r+b") as image:
+                image.truncate(size + 4 * MIB)
+        options = ("--persistent", "--discard=unmap", "--format=raw", f"--socket={path}")
+        hypervisor.run("qemu-nbd", "--fork", *options, str(under))
+
+    return prepare
+
+
+def length(path: pathlib.Path) -> int:
+    """Where the file or the block device ends."""
+    with path.open("rb") as image:
+        return image.seek(0, os.SEEK_END)
