@@ -14,6 +14,8 @@ import msgspec
 
 from nova_diskaudit import blockinfo
 from nova_diskaudit.attribute import DiskClaims, claims_of_disk
+from nova_diskaudit.audit.observer import Observer
+from nova_diskaudit.audit.options import AuditError, Options
 from nova_diskaudit.conclude import conclude_disk, conclude_instance, place_filesystems
 from nova_diskaudit.facts import (
     BlockInfo,
@@ -26,7 +28,6 @@ from nova_diskaudit.facts import (
 )
 from nova_diskaudit.findings import CATALOGUE, finding
 from nova_diskaudit.lane.lanes import Lanes
-from nova_diskaudit.observe import AuditError, Observer, Options
 from nova_diskaudit.record import Disk, Filesystem, Finding, Guest, LibvirtTriple, State
 
 
@@ -104,7 +105,7 @@ def explain(options: Options, instance: str, target: str) -> Story:
     """
     chosen = msgspec.structs.replace(options, instances=(instance,))
     with Lanes(options.uri, state_path=options.state_path) as lanes:
-        host, seen, info = Observer(lanes, chosen).one(target)
+        host, seen, info = Observer(lanes, chosen).disk(target)
     return tell(host, seen, target, info)
 
 

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
+from nova_diskaudit.audit import AuditError
 from nova_diskaudit.explain import tell
 from nova_diskaudit.facts import BlockInfo, DiskSighting, Doubt
-from nova_diskaudit.observe import AuditError
 from tests.unit.engine.builders import (
     GIB,
     MIB,

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from nova_diskaudit.audit.interview import interview
 from nova_diskaudit.facts import Doubt, GuestClaims
-from nova_diskaudit.interview import interview
 from tests.unit.engine.builders import disk
 
 INFO = b'{"return":{"version":"7.2.22"}}'

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One audit of a host: observe through lanes, conclude, report."""
+"""The whole of one audit, from options to report."""
 
 from __future__ import annotations
 
+from nova_diskaudit.audit.observer import Observer
+from nova_diskaudit.audit.options import Options
 from nova_diskaudit.conclude import conclude
 from nova_diskaudit.lane.lanes import Lanes
-from nova_diskaudit.observe import AuditError, Observer, Options
 from nova_diskaudit.record import HostReport
-
-__all__ = ["AuditError", "Options", "could_not_be_audited", "sweep"]
 
 
 def sweep(options: Options) -> HostReport:
@@ -17,7 +16,7 @@ def sweep(options: Options) -> HostReport:
     :raises AuditError: without a connection or an inventory, or for an unknown instance.
     """
     with Lanes(options.uri, state_path=options.state_path) as lanes:
-        return conclude(Observer(lanes, options).sweep())
+        return conclude(Observer(lanes, options).host())
 
 
 def could_not_be_audited(report: HostReport) -> list[str]:

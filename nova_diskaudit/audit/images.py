@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A look at image files that survives storage which hangs.
+
+A hung mount costs one deadline, not one for every file on it: which mount a path lies on is
+judged by its text alone, since asking the kernel might hang as well.
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterable, Sequence
+
+from nova_diskaudit.audit.question import Questions
+from nova_diskaudit.facts import Doubt, Layer, LayerFacts, Mount, Process
+from nova_diskaudit.lane import operations
+
+# A healthy stat takes microseconds; NFS under load, milliseconds.
+STORAGE_SECONDS = 2.0
+_UNRESPONSIVE = "storage-unresponsive"
+
+
+class Images:
+    """The images of one host, and what of its storage was found hanging so far."""
+
+    def __init__(self, questions: Questions, path_map: Sequence[tuple[str, str]]) -> None:
+        self._questions = questions
+        self._path_map = list(path_map)
+        self.mounts: list[Mount] = []
+        self.hung_mounts: set[str] = set()
+        self._hung_directories: set[str] = set()
+
+    def look_at(
+        self, layers: Iterable[Layer], process: Process | None, subject: str
+    ) -> dict[Layer, LayerFacts]:
+        """Look at some images of one domain, those of each mount in one question.
+
+        :param process: the QEMU of the domain, whose view of the filesystem helps where libvirt
+            runs in a container.
+        """
+        facts: dict[Layer, LayerFacts] = {}
+        by_mount: dict[str, list[Layer]] = {}
+        for layer in dict.fromkeys(layers):
+            path = self.path(layer)
+            if path is not None and os.path.dirname(path) in self._hung_directories:
+                facts[layer] = LayerFacts(code=_UNRESPONSIVE)
+            else:
+                by_mount.setdefault(self._mount_of(path) if path else "", []).append(layer)
+        for mount, group in by_mount.items():
+            answer = self._look(mount, group, process, subject)
+            if isinstance(answer, Doubt):
+                if answer.code == _UNRESPONSIVE and mount not in self.hung_mounts:
+                    self._blame(mount, group)
+                answer = [LayerFacts(code=answer.code, detail=answer.detail)] * len(group)
+            facts.update(zip(group, answer, strict=True))
+        return facts
+
+    def path(self, layer: Layer) -> str | None:
+        """Where this process finds an image; None for what is no path of this host."""
+        if layer.storage not in ("file", "block", "dir") or not layer.source:
+            return None
+        for prefix, replacement in self._path_map:
+            if layer.source.startswith(prefix):
+                return replacement + layer.source[len(prefix) :]
+        return layer.source
+
+    def _look(
+        self, mount: str, layers: list[Layer], process: Process | None, subject: str
+    ) -> list[LayerFacts] | Doubt:
+        if mount in self.hung_mounts:
+            return Doubt(code=_UNRESPONSIVE)
+        return self._questions.ask(
+            operations.PROBE_LAYERS,
+            layers,
+            process,
+            self._path_map,
+            seconds=STORAGE_SECONDS,
+            missed=_UNRESPONSIVE,
+            subject=subject,
+        )
+
+    def _blame(self, mount: str, layers: Iterable[Layer]) -> None:
+        """Find out what hangs: the mount, or only what these directories lead to.
+
+        A path may leave its mount through a symbolic link, and one hung target must not make
+        every other domain of the root filesystem look hung.
+        """
+        self._hung_directories |= {os.path.dirname(self.path(layer) or "") for layer in layers}
+        answer = self._questions.ask(
+            operations.FILESYSTEM, mount, seconds=STORAGE_SECONDS, missed=_UNRESPONSIVE
+        )
+        if isinstance(answer, Doubt):
+            self.hung_mounts.add(mount)
+
+    def _mount_of(self, path: str) -> str:
+        best = "/"
+        for mount in self.mounts:
+            inside = path == mount.path or path.startswith(mount.path.rstrip("/") + "/")
+            if inside and len(mount.path) > len(best):
+                best = mount.path
+        return best

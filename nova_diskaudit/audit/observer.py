@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One sweep over a host: which questions are asked of which domain, and in which order.
+
+Numbers first: the inventory, then a look at every image. Only a domain whose files answered is
+asked for libvirt's block numbers, and only a domain whose QEMU answered is asked about its
+guest. Every question has a deadline and no answer is an answer too, so the sweep goes on with
+the next domain, and at the end of the time given it returns what is known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import queue
+import threading
+from collections.abc import Callable, Sequence
+
+from nova_diskaudit.audit.images import STORAGE_SECONDS, Images
+from nova_diskaudit.audit.interview import interview
+from nova_diskaudit.audit.options import AuditError, Options
+from nova_diskaudit.audit.question import Questions
+from nova_diskaudit.audit.storages import look_at_storages
+from nova_diskaudit.facts import (
+    BlockInfo,
+    BlockStats,
+    DiskSighting,
+    Domain,
+    Doubt,
+    GuestClaims,
+    HostSighting,
+    LayerFacts,
+    Process,
+    Sighting,
+)
+from nova_diskaudit.lane import operations
+from nova_diskaudit.lane.lanes import Lanes
+
+# Seconds of which a healthy host needs a small fraction; a miss costs this much once.
+_INVENTORY_SECONDS = 15.0
+_DESCRIBE_SECONDS = 3.0
+_STATS_SECONDS = 5.0
+# libvirt synchronises with the agent first, for up to 10 s that no timeout of ours shortens.
+_AGENT_SYNC_SECONDS = 10.0
+_GUEST_WORKERS = 2
+# States with a QEMU that answers. A suspended or crashed one may never do.
+_ASKED_STATES = ("running", "paused")
+
+
+@dataclasses.dataclass
+class _Subject:
+    """One domain while it is being looked at; written by one phase at a time."""
+
+    uuid: str
+    name: str
+    as_of: datetime.datetime
+    domain: Domain | None = None
+    process: Process | None = None
+    layers: dict[str, tuple[LayerFacts, ...]] = dataclasses.field(default_factory=dict)
+    data_files: dict[str, LayerFacts] = dataclasses.field(default_factory=dict)
+    after: dict[str, LayerFacts] = dataclasses.field(default_factory=dict)
+    stats: dict[str, BlockStats] = dataclasses.field(default_factory=dict)
+    claims: GuestClaims | None = None
+    guest_doubt: Doubt | None = None
+    doubts: list[Doubt] = dataclasses.field(default_factory=list)
+
+    @property
+    def storage_answers(self) -> bool:
+        looked = [facts for chain in self.layers.values() for facts in chain]
+        looked += self.data_files.values()
+        return not any(f.code in ("storage-unresponsive", "audit-deadline") for f in looked)
+
+    @property
+    def hypervisor_answers(self) -> bool:
+        return not any(doubt.code == "qemu-unresponsive" for doubt in self.doubts)
+
+    @property
+    def may_be_asked(self) -> bool:
+        """Whether a libvirt block call may go to this domain.
+
+        Never to one that is not running, nor to one whose files did not answer a stat: on hung
+        storage such a call freezes ``virsh list`` for every client (libvirt 9.0, measured).
+        """
+        return (
+            self.domain is not None
+            and self.domain.state in _ASKED_STATES
+            and self.storage_answers
+            and self.hypervisor_answers
+        )
+
+    def sighting(self) -> Sighting:
+        """What was seen, once the last phase is over."""
+        disks = {
+            disk.target: DiskSighting(
+                layers=self.layers.get(disk.target, ()),
+                data_file=self.data_files.get(disk.target),
+                after=self.after.get(disk.target),
+                stats=self.stats.get(disk.target),
+            )
+            for disk in (self.domain.disks if self.domain else ())
+        }
+        return Sighting(
+            uuid=self.uuid,
+            name=self.name,
+            as_of=self.as_of,
+            domain=self.domain,
+            disks=disks,
+            claims=self.claims,
+            guest_doubt=self.guest_doubt,
+            doubts=tuple(self.doubts),
+        )
+
+
+class Observer:
+    """One sweep through the given lanes."""
+
+    def __init__(self, lanes: Lanes, options: Options) -> None:
+        self._questions = Questions(lanes, options.timeout)
+        self._images = Images(self._questions, options.path_map)
+        self._options = options
+        self._guest_denial: Doubt | None = None
+        self._subjects: list[_Subject] = []
+
+    def host(self) -> HostSighting:
+        """Look at every chosen domain and at the storages below them.
+
+        :raises AuditError: without a connection or an inventory, or for an unknown instance.
+        """
+        as_of = _now()
+        hostname, uuids = self._look()
+        sightings = tuple(subject.sighting() for subject in self._subjects)
+        return HostSighting(
+            host=hostname,
+            as_of=as_of,
+            sightings=sightings,
+            storages=look_at_storages(
+                self._questions, self._images, self._options, sightings, uuids
+            ),
+        )
+
+    def disk(self, target: str) -> tuple[str, Sighting, BlockInfo | Doubt | None]:
+        """Look at the one chosen domain, and ask libvirt what ``domblkinfo`` prints of a disk.
+
+        :returns: the host's name, the sighting, and libvirt's answer: None when the domain may
+            not be asked.
+        :raises AuditError: as :meth:`host`.
+        """
+        hostname, _ = self._look()
+        subject = self._subjects[0]
+        info: BlockInfo | Doubt | None = None
+        targets = {disk.target for disk in subject.domain.disks} if subject.domain else set()
+        if target in targets and subject.may_be_asked and subject.process is not None:
+            info = self._questions.ask(
+                operations.BLOCK_INFO,
+                subject.uuid,
+                target,
+                subject.process,
+                seconds=_STATS_SECONDS,
+                missed="qemu-unresponsive",
+                subject=subject.uuid,
+            )
+        return hostname, subject.sighting(), info
+
+    # --- phases -------------------------------------------------------------------------------
+
+    def _look(self) -> tuple[str, list[str]]:
+        """Every phase but the storages; the host's name and the UUIDs of all its domains."""
+        processes: dict[str, Process] = {}
+
+        def scan() -> None:
+            ask = self._questions.ask
+            mounts = ask(operations.MOUNTS, seconds=STORAGE_SECONDS, missed="storage-error")
+            self._images.mounts = [] if isinstance(mounts, Doubt) else mounts
+            found = ask(operations.PROCESSES, seconds=STORAGE_SECONDS, missed="evidence-missing")
+            processes.update({} if isinstance(found, Doubt) else found)
+
+        scanning = _start(scan)  # while libvirt makes its list
+        hostname, listed = self._inventory()
+        self._subjects = [
+            _Subject(uuid=uuid, name=name, as_of=_now())
+            for uuid, name in _choose(listed, self._options.instances)
+        ]
+        for done, subject in enumerate(self._subjects):
+            self._describe(subject)
+            self._tell("inventory", done + 1)
+        scanning.join()
+        for done, subject in enumerate(self._subjects):
+            subject.process = processes.get(subject.uuid)
+            self._probe(subject)
+            self._tell("storage", done + 1)
+        self._interrogate()
+        return hostname, [uuid for uuid, _ in listed]
+
+    def _inventory(self) -> tuple[str, list[tuple[str, str]]]:
+        ask, missed = self._questions.ask, "domain-unreadable"
+        info = ask(operations.HOST_INFO, seconds=_INVENTORY_SECONDS, missed=missed)
+        if isinstance(info, Doubt):
+            raise self._no_inventory(info)
+        listed = ask(operations.LIST_DOMAINS, seconds=_INVENTORY_SECONDS, missed=missed)
+        if isinstance(listed, Doubt):
+            raise self._no_inventory(listed)
+        return info.hostname, listed
+
+    def _no_inventory(self, doubt: Doubt) -> AuditError:
+        return AuditError(
+            f"no list of domains from {self._options.uri}: {doubt.detail or doubt.code}. Check "
+            "that libvirtd or virtqemud runs and that this user may use its socket, or choose "
+            "another with --connect"
+        )
+
+    def _describe(self, subject: _Subject) -> None:
+        subject.as_of = _now()
+        answer = self._questions.ask(
+            operations.DESCRIBE,
+            subject.uuid,
+            seconds=_DESCRIBE_SECONDS,
+            missed="domain-unreadable",
+            subject=subject.uuid,
+        )
+        if isinstance(answer, Doubt):
+            subject.doubts.append(answer)
+        else:
+            subject.domain = answer
+
+    def _probe(self, subject: _Subject) -> None:
+        if subject.domain is None:
+            return
+        subject.as_of = _now()
+        disks = subject.domain.disks
+        layers = [layer for disk in disks for layer in disk.layers]
+        layers += [disk.data_file for disk in disks if disk.data_file]
+        facts = self._images.look_at(layers, subject.process, subject.uuid)
+        for disk in disks:
+            subject.layers[disk.target] = tuple(facts[layer] for layer in disk.layers)
+            if disk.data_file:
+                subject.data_files[disk.target] = facts[disk.data_file]
+
+    def _interrogate(self) -> None:
+        """Ask the hypervisors, and right behind them the guests, until all is said or over."""
+        asked: queue.SimpleQueue[_Subject | None] = queue.SimpleQueue()
+        workers = _GUEST_WORKERS if self._options.ask_guests else 1
+        finished: list[_Subject] = []
+
+        def ask_hypervisors() -> None:
+            for subject in self._subjects:
+                self._evidence(subject)
+                asked.put(subject)
+            for _ in range(workers):
+                asked.put(None)
+
+        def ask_guests() -> None:
+            while (subject := asked.get()) is not None:
+                self._guest(subject)
+                finished.append(subject)
+                self._tell("guests", len(finished))
+
+        threads = [_start(ask_hypervisors), *(_start(ask_guests) for _ in range(workers))]
+        for thread in threads:
+            thread.join()  # every question inside ends by its deadline, so this does
+
+    def _evidence(self, subject: _Subject) -> None:
+        if not subject.may_be_asked:
+            return
+        if subject.process is None:
+            subject.doubts.append(
+                Doubt(code="evidence-missing", detail="its QEMU process was not found in /proc")
+            )
+            return
+        answer = self._questions.ask(
+            operations.BLOCK_STATS,
+            subject.uuid,
+            subject.process,
+            seconds=_STATS_SECONDS,
+            missed="qemu-unresponsive",
+            subject=subject.uuid,
+        )
+        if isinstance(answer, Doubt):
+            subject.doubts.append(answer)
+        else:
+            subject.stats = answer
+
+    def _guest(self, subject: _Subject) -> None:
+        domain = subject.domain
+        if domain is None:
+            return
+        subject.guest_doubt = self._why_not_ask(subject, domain)
+        if subject.guest_doubt is not None:
+            return
+        timeout = self._options.agent_timeout
+
+        def ask(command: str) -> bytes | Doubt:
+            return self._questions.ask(
+                operations.AGENT,
+                subject.uuid,
+                command,
+                max(1, round(timeout)),
+                seconds=timeout + _AGENT_SYNC_SECONDS,
+                missed="agent-timeout",
+                subject=subject.uuid,
+            )
+
+        answer = interview(ask, domain.disks)
+        if isinstance(answer, Doubt):
+            subject.guest_doubt = answer
+            if answer.code == "guest-not-permitted":
+                self._guest_denial = answer
+            return
+        # The allocation once more, so that the guest's figures lie between two looks at it.
+        tops = {disk.target: disk.layers[0] for disk in domain.disks if disk.layers}
+        again = self._images.look_at(tops.values(), subject.process, subject.uuid)
+        subject.after = {t: again[top] for t, top in tops.items() if again[top].code is None}
+        subject.claims = answer
+
+    def _why_not_ask(self, subject: _Subject, domain: Domain) -> Doubt | None:
+        if not self._options.ask_guests:
+            return Doubt(code="guest-not-asked")
+        if domain.state != "running":
+            return Doubt(code="guest-not-running", detail=domain.state)
+        if domain.channel == "absent":
+            return Doubt(code="agent-absent")
+        if domain.channel == "disconnected":
+            return Doubt(code="agent-disconnected")
+        if not subject.storage_answers:
+            return Doubt(code="storage-unresponsive")
+        if not subject.hypervisor_answers:
+            return Doubt(code="qemu-unresponsive")
+        return self._guest_denial
+
+    def _tell(self, phase: str, done: int) -> None:
+        if self._options.progress is not None:
+            self._options.progress(phase, done, len(self._subjects))
+
+
+def _choose(listed: Sequence[tuple[str, str]], wanted: Sequence[str]) -> Sequence[tuple[str, str]]:
+    if not wanted:
+        return listed
+    chosen: dict[tuple[str, str], None] = {}
+    for word in wanted:
+        matches = [pair for pair in listed if word.lower() == pair[0] or word == pair[1]]
+        if not matches:
+            raise AuditError(f"no domain is called {word!r}; virsh list --all --uuid --name tells")
+        chosen.update(dict.fromkeys(matches))
+    return list(chosen)
+
+
+def _start(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The filesystems that carry the disks of a host, and what else of Nova's lies on them."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from nova_diskaudit.audit.images import STORAGE_SECONDS, Images
+from nova_diskaudit.audit.options import Options
+from nova_diskaudit.audit.question import Questions
+from nova_diskaudit.facts import Doubt, Sighting, StorageFacts, StorageSighting
+from nova_diskaudit.lane import operations
+
+# Walking the image cache of a large host.
+_SCAN_SECONDS = 10.0
+_INCOMPLETE = "storage-scan-incomplete"
+
+
+def look_at_storages(
+    questions: Questions,
+    images: Images,
+    options: Options,
+    sightings: Sequence[Sighting],
+    known_uuids: Sequence[str],
+) -> tuple[StorageSighting, ...]:
+    """Every storage below the sighted disks, once.
+
+    :param known_uuids: all domains of the host, sighted or not: what belongs to one of them is
+        no leftover.
+    """
+    found: dict[str, StorageSighting] = {}
+    for directory in _directories(images, sightings):
+        facts = _filesystem(questions, directory)
+        if isinstance(facts, StorageFacts):
+            found[facts.identity] = StorageSighting(facts=facts)
+    for path in _instances_paths(images, options, sightings):
+        _add_instances_directory(questions, found, path, known_uuids)
+    if options.managed_save_path:
+        _add_managed_save(questions, found, options.managed_save_path)
+    return (*found.values(), *(_hung(images, mount) for mount in sorted(images.hung_mounts)))
+
+
+def _directories(images: Images, sightings: Iterable[Sighting]) -> Iterable[str]:
+    """One directory on each storage that answered."""
+    seen: dict[str, str] = {}
+    for sighting in sightings:
+        for disk in sighting.domain.disks if sighting.domain else ():
+            looked = sighting.disks[disk.target].layers
+            for layer, facts in zip(disk.layers, looked, strict=False):
+                path = images.path(layer)
+                if path and facts.storage_identity and layer.storage == "file":
+                    seen.setdefault(facts.storage_identity, os.path.dirname(path))
+    return seen.values()
+
+
+def _instances_paths(
+    images: Images, options: Options, sightings: Iterable[Sighting]
+) -> Iterable[str]:
+    """Where Nova keeps instances: as configured, else the parent of ``<uuid>/disk``."""
+    if options.instances_path:
+        return {options.instances_path}
+    paths = set()
+    for sighting in sightings:
+        for disk in sighting.domain.disks if sighting.domain else ():
+            looked = sighting.disks[disk.target].layers
+            path = images.path(disk.layers[0]) if disk.layers else None
+            directory = os.path.dirname(path or "")
+            if os.path.basename(directory) == sighting.uuid and looked and looked[0].identity:
+                paths.add(os.path.dirname(directory))
+    return sorted(paths)
+
+
+def _filesystem(questions: Questions, path: str) -> StorageFacts | Doubt:
+    return questions.ask(
+        operations.FILESYSTEM, path, seconds=STORAGE_SECONDS, missed="storage-unresponsive"
+    )
+
+
+def _add_instances_directory(
+    questions: Questions,
+    found: dict[str, StorageSighting],
+    path: str,
+    known_uuids: Sequence[str],
+) -> None:
+    where = _filesystem(questions, path)
+    if isinstance(where, Doubt):
+        return
+    answer = questions.ask(
+        operations.INSTANCES_DIRECTORY,
+        path,
+        list(known_uuids),
+        seconds=_SCAN_SECONDS,
+        missed=_INCOMPLETE,
+    )
+    sighting = found.get(where.identity, StorageSighting(facts=where))
+    found[where.identity] = (
+        msgspec.structs.replace(sighting, doubt=answer)
+        if isinstance(answer, Doubt)
+        else msgspec.structs.replace(sighting, instances=answer)
+    )
+
+
+def _add_managed_save(questions: Questions, found: dict[str, StorageSighting], path: str) -> None:
+    where = _filesystem(questions, path)
+    if isinstance(where, Doubt) or where.identity not in found:
+        return
+    answer = questions.ask(operations.MANAGED_SAVE, path, seconds=_SCAN_SECONDS, missed=_INCOMPLETE)
+    if not isinstance(answer, Doubt):
+        sighting = found[where.identity]
+        found[where.identity] = msgspec.structs.replace(sighting, managed_save_bytes=answer)
+
+
+def _hung(images: Images, path: str) -> StorageSighting:
+    mount = next((m for m in images.mounts if m.path == path), None)
+    return StorageSighting(
+        facts=StorageFacts(
+            identity=f"mount:{path}",
+            kind="unknown",
+            path=path,
+            fs_type=mount.fs_type if mount else None,
+            total_bytes=None,
+            free_bytes=None,
+            inodes_free=None,
+        ),
+        doubt=Doubt(code="storage-unresponsive"),
+    )
