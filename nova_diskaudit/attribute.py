@@ -327,9 +327,10 @@ class _Stack:
         """Whether a device-mapper device maps to blocks that no other device maps to.
 
         One dependency at every level down to a partition or a disk. Below, device-mapper
-        devices that share only the partition itself are volumes of one group, each with
-        extents of its own; sharing anything above it (a thin pool, the origin of a snapshot)
-        means sharing blocks.
+        devices that lie on nothing but the partition itself are volumes of one group, each
+        with extents of its own; sharing anything above it (a thin pool, the origin of a
+        snapshot) means sharing blocks. A sibling that lies on more than the partition may be
+        a volume of two disks, but also a snapshot of the partition with its copies elsewhere.
         """
         node = name if name.startswith("/dev/") else f"/dev/{name}"
         for _ in range(_MAX_STACK_DEPTH):
@@ -343,6 +344,7 @@ class _Stack:
             if siblings and (
                 _STACKED_NAME.match(below) is not None
                 or not all(_DM_NAME.match(sibling) for sibling in siblings)
+                or any(set(self._disks[sibling].dependencies) != {below} for sibling in siblings)
             ):
                 return False
             node = below
