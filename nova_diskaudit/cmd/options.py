@@ -31,11 +31,12 @@ def resolve(
     state_path = settings.state_path
     return audit.Options(
         uri=settings.uri if arguments.connect is None else arguments.connect,
-        instances=tuple(getattr(arguments, "instance", ())) if arguments.command == "audit" else (),
+        instances=tuple(arguments.instance) if arguments.command == "audit" else (),
         ask_guests=settings.ask_guests and not arguments.no_guest,
         timeout=settings.timeout if arguments.timeout is None else arguments.timeout,
         path_map=path_map or settings.path_map,
         instances_path=settings.instances_path,
+        managed_save_path=settings.managed_save_path,
         state_path=pathlib.Path(state_path) if state_path else None,
         agent_timeout=settings.agent_timeout,
         progress=progress,

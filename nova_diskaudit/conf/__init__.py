@@ -21,6 +21,7 @@ class Settings(NamedTuple):
     timeout: float = 60.0
     path_map: tuple[tuple[str, str], ...] = ()
     instances_path: str | None = None
+    managed_save_path: str | None = None
     state_path: str | None = None
     agent_timeout: float = 3.0
     ask_guests: bool = True
@@ -52,6 +53,7 @@ def load(path: str, *, debug: bool = False) -> Settings:
             timeout=conf.audit.timeout,
             path_map=tuple(path_pair(pair) for pair in conf.audit.path_map),
             instances_path=conf.audit.instances_path,
+            managed_save_path=conf.audit.managed_save_path,
             state_path=conf.audit.state_path,
             agent_timeout=conf.audit.agent_timeout,
             ask_guests=conf.guest.enabled,

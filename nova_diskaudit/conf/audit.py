@@ -16,8 +16,7 @@ OPTIONS = [
         min=1,
         help="""
 Seconds after which a sweep ends with everything that is known by then. What was not reached is
-reported with the code of the reason.
-""",
+reported with the code of the reason.""",
     ),
     cfg.FloatOpt(
         "agent_timeout",
@@ -25,8 +24,7 @@ reported with the code of the reason.
         min=1,
         help="""
 Seconds a guest agent gets for one answer. libvirt adds up to 10 seconds of its own for the
-synchronisation that precedes each command.
-""",
+synchronisation that precedes each command.""",
     ),
     cfg.MultiStrOpt(
         "path_map",
@@ -34,23 +32,27 @@ synchronisation that precedes each command.
         metavar="FROM=TO",
         help="""
 Where paths of the domain XML are found on this host, for a libvirt that runs in a container with
-other mounts. May be repeated; the first match counts.
-""",
+other mounts. May be repeated; the first match counts.""",
     ),
     cfg.StrOpt(
         "instances_path",
         default=DEFAULTS.instances_path,
         help="""
-Nova's ``instances_path``: searched for the image cache and for disks that belong to no domain.
-Unset: no such search.
-""",
+Nova's ``instances_path``: searched for the image cache and for what belongs to no domain. Unset:
+it is taken from the paths of Nova's own disks.""",
+    ),
+    cfg.StrOpt(
+        "managed_save_path",
+        default=DEFAULTS.managed_save_path,
+        help="""
+Where libvirt keeps the memory of domains that were saved by ``virsh managedsave``, usually
+``/var/lib/libvirt/qemu/save``. Unset: their bytes are not reported.""",
     ),
     cfg.StrOpt(
         "state_path",
         default=DEFAULTS.state_path,
         help="""
 Directory that remembers calls still pinned in libvirt by a hung QEMU, so that runs repeated
-against the same hung QEMU do not pin one more worker each. Unset: nothing is remembered.
-""",
+against the same hung QEMU do not pin one more worker each. Unset: nothing is remembered.""",
     ),
 ]

@@ -15,7 +15,6 @@ OPTIONS = [
         default=DEFAULTS.ask_guests,
         help="""
 Ask guest agents what their filesystems use. This needs libvirt's read-write socket, which is as
-good as root in every guest; without it the guest's part carries the code ``guest-not-asked``.
-""",
+good as root in every guest; without it the guest's part carries the code ``guest-not-asked``.""",
     ),
 ]

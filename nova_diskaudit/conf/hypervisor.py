@@ -17,7 +17,6 @@ OPTIONS = [
 libvirt connection URI of the hypervisor to audit.
 
 Only a local daemon makes sense: what a disk holds is read from this host's own storage. A daemon
-with a socket elsewhere is named by ``qemu:///system?socket=/path/to/libvirt-sock``.
-""",
+with a socket elsewhere is named by ``qemu:///system?socket=/path/to/libvirt-sock``.""",
     ),
 ]
