@@ -91,7 +91,7 @@ def _add_instances_directory(
     answer = questions.ask(
         operations.INSTANCES_DIRECTORY,
         path,
-        list(known_uuids),
+        frozenset(known_uuids),
         seconds=_SCAN_SECONDS,
         missed=_INCOMPLETE,
     )

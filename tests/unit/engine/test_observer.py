@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is asked what, and what a missing answer does to everybody else.
+
+The lanes are faked here to inject faults; ``tests/functional`` asks real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nova_diskaudit.audit import AuditError, Options
+from nova_diskaudit.audit.observer import Observer
+from nova_diskaudit.conclude import conclude
+from nova_diskaudit.facts import Domain, HostInfo, Mount, Process, StorageFacts
+from nova_diskaudit.lane import operations
+from nova_diskaudit.lane.errors import DeadlineMissed, LaneBroken, LaneRefused, NoToken
+from tests.unit.engine.builders import disk, domain, facts, layer, stats
+
+MOUNTS = [
+    Mount(path="/", fs_type="ext4", source="/dev/root", device="1:1"),
+    Mount(path="/mnt/dead", fs_type="nfs4", source="nas:/x", device="0:9"),
+]
+REPLIES = {
+    "guest-info": b'{"return":{"version":"7.2"}}',
+    "guest-get-fsinfo": b'{"return":[]}',
+}
+
+
+class Lanes:
+    """Answers like a healthy host, except where a test says otherwise."""
+
+    def __init__(self, *domains: Domain) -> None:
+        self.domains = {d.uuid: d for d in domains}
+        self.calls: list[tuple[str, str | None]] = []
+        self.faults: dict[str, Callable[..., Any]] = {}
+
+    def call(
+        self, operation: Any, *arguments: Any, deadline: float, subject: str | None = None
+    ) -> Any:
+        self.calls.append((operation.name, subject))
+        fault = self.faults.get(operation.name)
+        if fault is not None:
+            answer = fault(*arguments)
+            if isinstance(answer, Exception):
+                raise answer
+            if answer is not None:
+                return answer
+        return getattr(self, operation.name)(*arguments)
+
+    def asked(self, operation: Any) -> list[str | None]:
+        return [subject for name, subject in self.calls if name == operation.name]
+
+    def mounts(self) -> list[Mount]:
+        return MOUNTS
+
+    def processes(self) -> dict[str, Process]:
+        return {uuid: Process(pid=7, start_ticks=1) for uuid in self.domains}
+
+    def host_info(self) -> HostInfo:
+        return HostInfo(hostname="node-1", libvirt_version="9.0.0")
+
+    def list_domains(self) -> list[tuple[str, str]]:
+        return [(d.uuid, d.name) for d in self.domains.values()]
+
+    def describe(self, uuid: str) -> Domain:
+        return self.domains[uuid]
+
+    def probe_layers(self, layers: list[Any], _process: Any, _map: Any) -> list[Any]:
+        return [facts(identity=f"file:{each.source}") for each in layers]
+
+    def filesystem(self, path: str) -> StorageFacts:
+        return StorageFacts(
+            identity="local:1",
+            kind="local",
+            path="/",
+            fs_type="ext4",
+            total_bytes=100,
+            free_bytes=50,
+            inodes_free=5,
+        )
+
+    def block_stats(self, uuid: str, _process: Process) -> dict[str, Any]:
+        return {d.target: stats(2 * 2**30, 0, 100 * 2**20) for d in self.domains[uuid].disks}
+
+    def agent(self, _uuid: str, command: str, _timeout: int) -> bytes:
+        return next(reply for name, reply in REPLIES.items() if name in command)
+
+
+def guest(number: int, path: str = "/images/%d.raw", **changes: Any) -> Domain:
+    return domain(
+        disk(layers=(layer(source=path % number),)),
+        uuid=f"00000000-0000-0000-0000-{number:012d}",
+        name=f"instance-{number}",
+        **changes,
+    )
+
+
+def observe(lanes: Lanes, **options: Any) -> Any:
+    seen = Observer(lanes, Options(uri="qemu:///system", **options)).host()  # type: ignore[arg-type]
+    report = conclude(seen)
+    return report, {
+        i.domain: {f.code for f in i.findings} | {f.code for d in i.disks for f in d.findings}
+        for i in report.instances
+    }
+
+
+def missed(*_: Any) -> Exception:
+    return DeadlineMissed("x", 1)
+
+
+def test_a_healthy_host_has_nothing_to_say_about_itself() -> None:
+    lanes = Lanes(guest(1), guest(2))
+    report, codes = observe(lanes)
+    assert codes == {"instance-1": set(), "instance-2": set()}
+    assert {i.guest.state for i in report.instances} == {"answered"}
+    assert [s.identity for s in report.storages] == ["local:1"]
+
+
+def test_no_block_call_goes_to_a_domain_that_is_not_running() -> None:
+    lanes = Lanes(
+        guest(1), *(guest(n, state=s) for n, s in ((2, "shutoff"), (3, "crashed"), (4, "paused")))
+    )
+    _, codes = observe(lanes)
+    assert set(lanes.asked(operations.BLOCK_STATS)) == {guest(1).uuid, guest(4).uuid}
+    assert set(lanes.asked(operations.AGENT)) == {guest(1).uuid}
+    assert "guest-not-running" in codes["instance-4"]
+
+
+def test_a_dead_mount_costs_one_deadline_and_no_block_call() -> None:
+    dead = [guest(n, "/mnt/dead/%d.raw") for n in range(1, 30)]
+    lanes = Lanes(*dead, guest(99))
+
+    def hang(layers: list[Any], *_: Any) -> Exception | None:
+        return missed() if layers[0].source.startswith("/mnt/dead") else None
+
+    lanes.faults["probe_layers"] = hang
+    lanes.faults["filesystem"] = lambda path: missed() if path.startswith("/mnt/dead") else None
+    report, codes = observe(lanes)
+    assert lanes.asked(operations.BLOCK_STATS) == [guest(99).uuid]
+    assert set(lanes.asked(operations.AGENT)) == {guest(99).uuid}
+    assert codes["instance-99"] == set()
+    assert all("storage-unresponsive" in codes[d.name] for d in dead)
+    assert lanes.asked(operations.PROBE_LAYERS).count(dead[1].uuid) == 0
+    hung = [s for s in report.storages if s.findings]
+    assert [(s.path, s.findings[0].code) for s in hung] == [("/mnt/dead", "storage-unresponsive")]
+
+
+def test_a_link_into_a_dead_mount_does_not_condemn_the_root_filesystem() -> None:
+    lanes = Lanes(guest(1, "/link/%d.raw"), guest(2, "/link/%d.raw"), guest(3))
+
+    def hang(layers: list[Any], *_: Any) -> Exception | None:
+        return missed() if layers[0].source.startswith("/link") else None
+
+    lanes.faults["probe_layers"] = hang
+    _, codes = observe(lanes)
+    assert codes["instance-3"] == set()
+    assert "storage-unresponsive" in codes["instance-1"] & codes["instance-2"]
+    assert guest(2).uuid not in lanes.asked(operations.PROBE_LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (missed, "qemu-unresponsive"),
+        (lambda *_: LaneRefused("qemu-unresponsive", "stopped"), "qemu-unresponsive"),
+        (lambda *_: NoToken("stats", ()), "libvirt-busy"),
+        (lambda *_: LaneBroken("gone"), "qemu-unresponsive"),
+        (lambda *_: LaneRefused("no-such-code", "new"), "qemu-unresponsive"),
+    ],
+)
+def test_a_hypervisor_that_does_not_answer_keeps_its_host_numbers(
+    fault: Callable[..., Any], code: str
+) -> None:
+    lanes = Lanes(guest(1), guest(2))
+    lanes.faults["block_stats"] = lambda uuid, *a: fault(*a) if uuid == guest(1).uuid else None
+    report, codes = observe(lanes)
+    assert code in codes["instance-1"]
+    assert codes["instance-2"] == set()
+    assert report.instances[0].disks[0].host_allocated_bytes == 100 * 2**20
+    if code == "qemu-unresponsive":
+        assert report.instances[0].guest.state == code
+        assert guest(1).uuid not in lanes.asked(operations.AGENT)
+
+
+def test_a_refused_connection_to_guests_is_asked_for_once_a_worker() -> None:
+    lanes = Lanes(*(guest(n) for n in range(1, 20)))
+    lanes.faults["agent"] = lambda *_: LaneRefused("guest-not-permitted", "read only")
+    report, _ = observe(lanes)
+    assert {i.guest.state for i in report.instances} == {"guest-not-permitted"}
+    assert len(lanes.asked(operations.AGENT)) <= 2
+
+
+def test_a_domain_that_cannot_be_described_is_listed() -> None:
+    lanes = Lanes(guest(1), guest(2))
+    lanes.faults["describe"] = lambda uuid: missed() if uuid == guest(1).uuid else None
+    _, codes = observe(lanes)
+    assert codes == {"instance-1": {"domain-unreadable"}, "instance-2": set()}
+
+
+def test_when_the_time_is_over_the_rest_says_so() -> None:
+    lanes = Lanes(guest(1))
+    lanes.faults["probe_layers"] = lambda *_: missed()
+    _, codes = observe(lanes, timeout=1.5)  # less than a stat may take: the sweep's end, not its
+    assert "audit-deadline" in codes["instance-1"]
+    assert not lanes.asked(operations.BLOCK_STATS)
+
+
+def test_without_a_connection_there_is_one_line_that_says_what_to_do() -> None:
+    lanes = Lanes()
+    lanes.faults["host_info"] = lambda: LaneRefused("no-connection", "no such socket")
+    with pytest.raises(AuditError, match=r"no such socket.*--connect") as raised:
+        observe(lanes)
+    assert "\n" not in str(raised.value)
+
+
+def test_instances_are_chosen_by_uuid_or_name_and_unknown_ones_are_an_error() -> None:
+    lanes = Lanes(guest(1), guest(2), guest(3))
+    report, _ = observe(lanes, instances=("instance-3", guest(1).uuid.upper()))
+    assert {i.domain for i in report.instances} == {"instance-3", "instance-1"}
+    with pytest.raises(AuditError, match="'nope'"):
+        observe(lanes, instances=("nope",))
+
+
+def test_a_domain_without_a_process_is_never_asked() -> None:
+    lanes = Lanes(guest(1))
+    lanes.faults["processes"] = lambda: {}
+    lanes.faults["processes"] = lambda: LaneBroken("no /proc")
+    _, codes = observe(lanes)
+    assert "evidence-missing" in codes["instance-1"]
+    assert not lanes.asked(operations.BLOCK_STATS)
