@@ -26,8 +26,10 @@ from nova_diskaudit.facts import (
 )
 from nova_diskaudit.record import Place
 
-# virtio-blk carries 20 bytes of serial (VIRTIO_BLK_ID_BYTES in linux/virtio_blk.h).
+# virtio-blk carries 20 bytes of serial (VIRTIO_BLK_ID_BYTES in linux/virtio_blk.h), and so does
+# an ATA disk (words 10 to 19 of IDENTIFY DEVICE; drive_serial_str in QEMU's hw/ide/core.c).
 VIRTIO_SERIAL_CHARACTERS = 20
+_SHORT_SERIAL_BUSES = frozenset({"virtio", "ide", "sata"})
 # What udev (scsi_id, ata_id) puts before the serial of QEMU's emulated disks.
 _SERIAL_PREFIXES = ("0QEMU_QEMU_HARDDISK_", "QEMU_HARDDISK_", "QEMU_QEMU_HARDDISK_")
 # libvirt names the device of a disk without serial after its alias (qemu_command.c), and QEMU
@@ -37,7 +39,7 @@ _DEVICE_ID_PREFIX = "drive-"
 # Images mounted read-only: always full, and never a use of the disk that could be given back.
 IMAGE_TYPES = frozenset({"squashfs", "iso9660", "erofs", "udf", "cramfs", "romfs", "CDFS", "UDF"})
 # qemu-ga names one device of these, however many they have.
-MULTI_DEVICE_TYPES = frozenset({"btrfs", "bcachefs", "zfs"})
+MULTI_DEVICE_TYPES = frozenset({"btrfs", "bcachefs", "f2fs", "zfs"})
 _STACKED_NAME = re.compile(r"(?:/dev/)?(dm-|md|bcache|drbd|loop)")
 _DM_NAME = re.compile(r"(?:/dev/)?dm-\d+$")
 _PARTITION = re.compile(
@@ -121,6 +123,7 @@ def attribute(
     placed: list[Placed] = []
     names: set[str] = set()
     regions: set[str] = set()
+    shared_regions: set[str] = set()
     direct_bytes: Counter[str] = Counter()
     for fs in claims.filesystems:
         if fs.name in names:
@@ -136,13 +139,14 @@ def attribute(
         elif place == "direct":
             target, size = targets[0], _size(fs)
             device = {d.dev for d in fs.devices if d.dev}
-            overlaps = bool(device & regions)
             stacked = _STACKED_NAME.match(fs.name) is not None
+            # Volumes of one group share their partition, and nothing else does.
+            overlaps = bool(device & (regions if stacked else regions | shared_regions))
             too_large = limit is not None and direct_bytes[target] + size > limit
             if overlaps or exceeds or (stacked and too_large):
                 place = "inside"
             else:
-                regions |= device
+                (shared_regions if stacked else regions).update(device)
                 direct_bytes[target] += size
         placed.append(
             Placed(
@@ -240,8 +244,10 @@ class _Serials:
 def _spellings(disk: DiskDefinition) -> set[str]:
     if disk.serial:
         serial = disk.serial.strip().replace(" ", "_")
+        if disk.bus in _SHORT_SERIAL_BUSES:
+            serial = serial[:VIRTIO_SERIAL_CHARACTERS]
         if disk.bus == "virtio":
-            return {serial[:VIRTIO_SERIAL_CHARACTERS]} if serial else set()
+            return {serial} if serial else set()
         return {serial} | {prefix + serial for prefix in _SERIAL_PREFIXES} if serial else set()
     if disk.alias and disk.bus in ("scsi", "usb"):
         device_id = _DEVICE_ID_PREFIX + disk.alias
@@ -262,10 +268,12 @@ class _Trace:
         self._sizes = sizes
         self._at: dict[str, list[DiskDefinition]] = defaultdict(list)
         self._on_controller: Counter[str] = Counter()
+        self._at_target_0: Counter[str] = Counter()
         for disk in disks:
             if disk.address:
                 self._at[disk.address].append(disk)
                 self._on_controller[_controller(disk.address)] += 1
+                self._at_target_0[_with_target_0(disk.address)] += 1
         self._listed = claims.disks is not None
         self._claimants: dict[str, set[str]] = defaultdict(set)
         devices = [d for fs in claims.filesystems for d in fs.devices]
@@ -297,6 +305,9 @@ class _Trace:
             alone = self._on_controller[_controller(device.address)] == 1
             if not alone and not self._listed:
                 return None
+            # Nor does a list that lacks some: an empty CD-ROM, a disk that the guest dropped.
+            if self._at_target_0[device.address] > 1:
+                return None
         limit = self._sizes.get(disk.target)
         if limit is not None and len(fs.devices) == 1 and _size(fs) > limit:
             return None
@@ -305,6 +316,14 @@ class _Trace:
 
 def _controller(address: str) -> str:
     return address.rsplit(":", 3)[0] if address.startswith("drive:") else address
+
+
+def _with_target_0(address: str) -> str:
+    """The address as a Linux guest would report it for a virtio-scsi disk."""
+    if not address.startswith("drive:") or address.count(":") < 4:
+        return address
+    controller, bus, _, unit = address.rsplit(":", 3)
+    return f"{controller}:{bus}:0:{unit}"
 
 
 def _whole_disk(dev: str) -> str:
