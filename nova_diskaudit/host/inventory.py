@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""libvirt's inventory: who is here, and what each domain is made of.
+
+None of these calls takes a job of a domain or reaches its QEMU (measured on libvirt 9.0): they
+answer for a stopped QEMU as for any other.
+"""
+
+from __future__ import annotations
+
+import datetime
+
+import libvirt
+
+from nova_diskaudit.facts import Control, Domain, HostInfo, Process
+from nova_diskaudit.host import domxml
+from nova_diskaudit.host.errors import HostError
+from nova_diskaudit.host.processes import exists
+from nova_diskaudit.record import State
+
+_STATES: dict[int, State] = {
+    libvirt.VIR_DOMAIN_NOSTATE: "unknown",
+    libvirt.VIR_DOMAIN_RUNNING: "running",
+    libvirt.VIR_DOMAIN_BLOCKED: "running",
+    libvirt.VIR_DOMAIN_PAUSED: "paused",
+    libvirt.VIR_DOMAIN_SHUTDOWN: "running",  # shutting down: there still is a QEMU
+    libvirt.VIR_DOMAIN_SHUTOFF: "shutoff",
+    libvirt.VIR_DOMAIN_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_PMSUSPENDED: "suspended",
+}
+_INACTIVE = frozenset({"shutoff", "crashed", "unknown"})
+_LOOKS = 3
+
+
+def host_info(connection: libvirt.virConnect) -> HostInfo:
+    """The host's name and libvirt's version.
+
+    The hypervisor's version is not asked for: when libvirt's cache of capabilities is stale,
+    ``virConnectGetVersion`` starts a QEMU to probe it, which can take a minute (libvirt 9.0
+    ``qemuConnectGetVersion``).
+    """
+    number = connection.getLibVersion()
+    return HostInfo(
+        hostname=connection.getHostname(),
+        libvirt_version=f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}",
+    )
+
+
+def list_domains(connection: libvirt.virConnect) -> list[tuple[str, str]]:
+    """(uuid, name) of every domain, running or not."""
+    return [(domain.UUIDString(), domain.name()) for domain in connection.listAllDomains()]
+
+
+def describe(connection: libvirt.virConnect, uuid: str) -> Domain:
+    """State, disks and agent channel of one domain.
+
+    :raises HostError: ``domain-gone`` or ``domain-unreadable``.
+    """
+    domain = lookup(connection, uuid)
+    for _ in range(_LOOKS):
+        seen_at = datetime.datetime.now(datetime.UTC)
+        try:
+            state = _STATES.get(domain.state()[0], "unknown")
+            xml = domain.XMLDesc(0)
+        except libvirt.libvirtError as error:
+            raise translate(error) from None
+        active = domxml.is_active(xml)
+        if active != (state in _INACTIVE):
+            break
+        # It started or stopped between the two calls. A crashed one may keep its QEMU.
+        if state == "crashed":
+            break
+    else:
+        state = "unknown"
+    return domxml.parse(xml, state=state, seen_at=seen_at)
+
+
+def control(connection: libvirt.virConnect, uuid: str, process: Process | None) -> Control | None:
+    """What libvirt's monitor of this domain is doing; None when ``process`` does not run any more.
+
+    It never blocks, and alone it is no health check: it says OK for a stopped QEMU until
+    somebody asks that QEMU something (libvirt 9.0 ``qemuDomainGetControlInfo``).
+    """
+    if process is not None and not exists(process):
+        return None
+    try:
+        return control_of(lookup(connection, uuid))
+    except HostError as error:
+        if error.code in ("domain-gone", "guest-not-running"):
+            return None
+        raise
+
+
+def control_of(domain: libvirt.virDomain) -> Control:
+    """As :func:`control` for a domain at hand.
+
+    :raises HostError: ``guest-not-running`` when no QEMU runs, else as :func:`translate`.
+    """
+    try:
+        state, _, milliseconds = domain.controlInfo()
+    except libvirt.libvirtError as error:
+        raise translate(error) from None
+    if state == libvirt.VIR_DOMAIN_CONTROL_OK:
+        return Control(state="ok", milliseconds=0)
+    if state == libvirt.VIR_DOMAIN_CONTROL_ERROR:
+        return Control(state="error", milliseconds=milliseconds)
+    return Control(state="busy", milliseconds=milliseconds)
+
+
+def lookup(connection: libvirt.virConnect, uuid: str) -> libvirt.virDomain:
+    """The domain with this UUID.
+
+    :raises HostError: ``domain-gone``, else as :func:`translate`.
+    """
+    try:
+        return connection.lookupByUUIDString(uuid)
+    except libvirt.libvirtError as error:
+        raise translate(error) from None
+
+
+def translate(error: libvirt.libvirtError) -> HostError:
+    """Libvirt's error as a code and a clause."""
+    text = " ".join((error.get_error_message() or "unknown error").split())[:500]
+    codes = {
+        libvirt.VIR_ERR_NO_DOMAIN: "domain-gone",
+        libvirt.VIR_ERR_OPERATION_INVALID: "guest-not-running",
+        libvirt.VIR_ERR_OPERATION_TIMEOUT: "libvirt-busy",
+    }
+    return HostError(codes.get(error.get_error_code(), "domain-unreadable"), text)

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -I -m nova_diskaudit.lane KIND URI``: started by the parent, never by hand."""
+
+import sys
+
+from nova_diskaudit.lane.worker import main
+
+main(*sys.argv[1:3])

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pool of lanes: any thread asks, the right child answers within a deadline, or is parked."""
+
+from __future__ import annotations
+
+import pathlib
+import threading
+import time
+import types
+from typing import Any, Self
+
+import msgspec
+
+from nova_diskaudit.facts import Process
+from nova_diskaudit.lane import operations, wire
+from nova_diskaudit.lane.child import Child, ChildDied
+from nova_diskaudit.lane.errors import DeadlineMissed, LaneBroken, LaneError, LaneRefused, NoToken
+from nova_diskaudit.lane.operations import Kind, Operation, R
+from nova_diskaudit.lane.supervisor import Supervisor
+from nova_diskaudit.lane.tokens import Holder, Tokens, now
+
+__all__ = ["DeadlineMissed", "LaneBroken", "LaneError", "LaneRefused", "Lanes", "NoToken"]
+
+# Children that answer at the same time. libvirtd and QEMU are the slow part, not we.
+_MOST_CHILDREN: dict[Kind, int] = {"storage": 2, "monitor": 2, "guest": 2}
+# Children that may wait for a late reply. A parked monitor call without a token (XMLDesc of a
+# domain that something else has locked) pins a worker of libvirtd as well, so few are allowed.
+_MOST_PARKED: dict[Kind, int] = {"storage": 8, "monitor": 4, "guest": 4}
+_SILENT: dict[Kind, str] = {
+    "storage": "storage-unresponsive",
+    "monitor": "libvirt-busy",
+    "guest": "libvirt-busy",
+}
+# The sync before an agent command ends by itself after 5 s, and there may be two (libvirt 9.0).
+_AGENT_SYNC_SECONDS = 10.0
+_CONTROL_SECONDS = 1.0
+_CLOSE_SECONDS = 0.8
+
+
+class Lanes:
+    """All lanes to one hypervisor, as a context manager; thread-safe.
+
+    ``state_path`` is the file that remembers calls which are still pinned in libvirtd.
+    """
+
+    def __init__(self, uri: str, *, state_path: pathlib.Path | None) -> None:
+        self._changed = threading.Condition()
+        self._idle: dict[Kind, list[Child]] = {"storage": [], "monitor": [], "guest": []}
+        self._count: dict[Kind, int] = {"storage": 0, "monitor": 0, "guest": 0}
+        self._parked: dict[Kind, int] = {"storage": 0, "monitor": 0, "guest": 0}
+        self._closed = False
+        self._returned: list[str] = []
+        self._tokens = Tokens(state_path, self._has_ended)
+        self._supervisor = Supervisor(uri)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def warm_up(self, *kinds: Kind) -> None:
+        """Start a child of each kind now, so that the first call need not wait for it.
+
+        :raises LaneBroken: when the system has no room for one.
+        """
+        for kind in kinds:
+            with self._changed:
+                if self._closed or self._count[kind]:
+                    continue
+                self._count[kind] += 1
+            self._put_back(self._spawn(kind))
+
+    def call(
+        self, operation: Operation[R], *args: Any, deadline: float, subject: str | None = None
+    ) -> R:
+        """Ask, and wait at most ``deadline`` seconds for the answer.
+
+        Before that it waits at most as long again for a lane, and for a token if it needs one,
+        while others use them within their own deadlines. ``subject`` is what a missed deadline
+        is about; by default the first argument, if that is text.
+
+        :raises DeadlineMissed: the call goes on; :meth:`returned` tells when it has ended.
+        :raises LaneRefused: the operation answered with an error, or too many calls of its kind
+            are without an answer.
+        :raises NoToken: calls without an answer hold every token.
+        :raises LaneBroken: the child died (twice, if the call may be repeated).
+        """
+        arguments = wire.encode(args)
+        if subject is None:
+            subject = args[0] if args and isinstance(args[0], str) else operation.name
+        try:
+            reply = self._attempt(operation, args, arguments, deadline, subject)
+        except LaneBroken:
+            if not operation.repeatable or self._closed:
+                raise
+            reply = self._attempt(operation, args, arguments, deadline, subject)
+        if reply.code is not None:
+            raise LaneRefused(reply.code, reply.detail or "")
+        try:
+            return msgspec.msgpack.decode(reply.result, type=operation.result)  # type: ignore[no-any-return]
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise LaneBroken(f"{operation.name}: not the promised result: {error}") from None
+
+    def returned(self) -> list[str]:
+        """Subjects whose late reply has arrived since the last call: they are alive again."""
+        with self._changed:
+            subjects, self._returned = self._returned, []
+        return subjects
+
+    def close(self) -> None:
+        """Kill the children; calls without an answer become orphans. Takes about a second."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._changed.notify_all()
+        self._tokens.abandon()
+        self._supervisor.stop(_CLOSE_SECONDS)
+
+    def _attempt(
+        self,
+        operation: Operation[Any],
+        args: tuple[Any, ...],
+        arguments: msgspec.Raw,
+        seconds: float,
+        subject: str,
+    ) -> wire.Reply:
+        holder = self._take_token(operation, args, subject, seconds)
+        try:
+            child = self._borrow(operation.kind, seconds)
+        except BaseException:
+            if holder is not None:
+                self._tokens.give_back(holder)
+            raise
+        try:
+            reply = child.ask(operation.name, arguments, seconds)
+        except ChildDied as error:
+            self._bury(child)
+            if holder is not None:
+                self._tokens.orphan(holder)
+            raise LaneBroken(f"{operation.name}: {error}") from None
+        except BaseException:  # Ctrl-C: the answer is still to come
+            self._park(child, holder, subject)
+            raise
+        if reply is None:
+            self._park(child, holder, subject)
+            raise DeadlineMissed(subject, seconds)
+        if holder is not None:
+            self._tokens.give_back(holder)
+        self._put_back(child)
+        return reply
+
+    def _take_token(
+        self, operation: Operation[Any], args: tuple[Any, ...], subject: str, seconds: float
+    ) -> Holder | None:
+        if operation.token is None:
+            return None
+        expires_after = None
+        if operation is operations.AGENT:
+            expires_after = float(args[2]) + _AGENT_SYNC_SECONDS
+        return self._tokens.take(
+            operation.token,
+            args[0],
+            process=next((a for a in args if isinstance(a, Process)), None),
+            seconds=seconds,
+            expires_after=expires_after,
+        )
+
+    def _borrow(self, kind: Kind, seconds: float) -> Child:
+        """An idle child, or a new one while there are not too many."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            while True:
+                if self._closed:
+                    raise LaneBroken("the lanes are closed")
+                while self._idle[kind]:
+                    child = self._idle[kind].pop()
+                    if child.is_usable():
+                        return child
+                    self._count[kind] -= 1
+                    self._supervisor.retire(child)
+                if self._parked[kind] >= _MOST_PARKED[kind]:
+                    raise LaneRefused(
+                        _SILENT[kind],
+                        f"{self._parked[kind]} earlier questions to the {kind} lane are "
+                        "without an answer",
+                    )
+                if self._count[kind] < _MOST_CHILDREN[kind]:
+                    self._count[kind] += 1
+                    break
+                if not self._changed.wait(until - time.monotonic()):
+                    raise LaneRefused(_SILENT[kind], f"the {kind} lane had no time for it")
+        return self._spawn(kind)
+
+    def _spawn(self, kind: Kind) -> Child:
+        """A new child, already counted by the caller."""
+        try:
+            return self._supervisor.spawn(kind)
+        except BaseException as error:
+            with self._changed:
+                self._count[kind] -= 1
+                self._changed.notify_all()
+            if isinstance(error, OSError):
+                raise LaneBroken(f"the {kind} lane cannot be started: {error}") from None
+            raise
+
+    def _put_back(self, child: Child) -> None:
+        with self._changed:
+            self._idle[child.kind].append(child)
+            self._changed.notify()
+
+    def _bury(self, child: Child) -> None:
+        with self._changed:
+            self._count[child.kind] -= 1
+            self._changed.notify()
+        self._supervisor.retire(child)
+
+    def _park(self, child: Child, holder: Holder | None, subject: str) -> None:
+        """Leave the child alone with its call; the next one gets another."""
+        with self._changed:
+            self._count[child.kind] -= 1
+            self._parked[child.kind] += 1
+            self._changed.notify()
+        if holder is not None:
+            self._tokens.park(holder)
+
+        def late(reply: wire.Reply | None) -> None:
+            with self._changed:
+                self._parked[child.kind] -= 1
+                if reply is not None:
+                    self._returned.append(subject)
+                self._changed.notify()
+            if holder is None:
+                return
+            if reply is not None:
+                self._tokens.give_back(holder)
+            else:
+                self._tokens.orphan(holder)
+
+        self._supervisor.park(child, late)
+
+    def _has_ended(self, holder: Holder) -> bool:
+        """Whether libvirt still waits for QEMU on behalf of a caller that died.
+
+        A stuck call always shows as a job of its domain; a younger job is somebody else's.
+        """
+        try:
+            control = self.call(
+                operations.CONTROL, holder.subject, holder.process, deadline=_CONTROL_SECONDS
+            )
+        except LaneError:
+            return False
+        if control is None or control.state != "busy":
+            return True
+        return control.milliseconds / 1000 < now() - holder.since - 1

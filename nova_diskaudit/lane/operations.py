@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of operations: what a lane can be asked, seen alike by both sides.
+
+Each names its lane, its arguments and its result; what it does stands with the function of the
+same name in ``host/`` and ``guest/``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Literal, TypeVar
+
+from nova_diskaudit.facts import (
+    BlockInfo,
+    BlockStats,
+    Control,
+    Domain,
+    HostInfo,
+    InstancesDirectory,
+    Layer,
+    LayerFacts,
+    Mount,
+    Process,
+    StorageFacts,
+)
+
+Kind = Literal["storage", "monitor", "guest"]
+TokenKind = Literal["stats", "guest"]
+R = TypeVar("R")
+
+
+class Operation(Generic[R]):
+    """One thing a lane can be asked.
+
+    ``token``: the call can wait on a QEMU or a guest, and needs a token of this kind.
+    ``repeatable``: asking again after the lane died in the middle does no harm.
+    """
+
+    __slots__ = ("arguments", "kind", "name", "repeatable", "result", "token")
+
+    def __init__(
+        self,
+        kind: Kind,
+        name: str,
+        arguments: Any,
+        result: Any,
+        *,
+        token: TokenKind | None = None,
+        repeatable: bool = True,
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.arguments = arguments
+        self.result = result
+        self.token = token
+        self.repeatable = repeatable
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name}>"
+
+
+# --- storage ------------------------------------------------------------------------------------
+
+MOUNTS: Operation[list[Mount]] = Operation("storage", "mounts", tuple[()], list[Mount])
+
+#: QEMU processes by domain UUID
+PROCESSES: Operation[dict[str, Process]] = Operation(
+    "storage", "processes", tuple[()], dict[str, Process]
+)
+
+#: (layers, the QEMU that uses them, path map)
+PROBE_LAYERS: Operation[list[LayerFacts]] = Operation(
+    "storage",
+    "probe_layers",
+    tuple[list[Layer], Process | None, list[tuple[str, str]]],
+    list[LayerFacts],
+)
+
+#: (path)
+FILESYSTEM: Operation[StorageFacts] = Operation("storage", "filesystem", tuple[str], StorageFacts)
+
+#: (path, UUIDs of the known domains)
+INSTANCES_DIRECTORY: Operation[InstancesDirectory] = Operation(
+    "storage", "instances_directory", tuple[str, frozenset[str]], InstancesDirectory
+)
+
+#: (path); bytes, None when it cannot be read
+MANAGED_SAVE: Operation[int | None] = Operation("storage", "managed_save", tuple[str], int | None)
+
+# --- monitor ------------------------------------------------------------------------------------
+
+HOST_INFO: Operation[HostInfo] = Operation("monitor", "host_info", tuple[()], HostInfo)
+
+#: (uuid, name) of every domain
+LIST_DOMAINS: Operation[list[tuple[str, str]]] = Operation(
+    "monitor", "list_domains", tuple[()], list[tuple[str, str]]
+)
+
+#: (uuid)
+DESCRIBE: Operation[Domain] = Operation("monitor", "describe", tuple[str], Domain)
+
+#: (uuid, the process it is expected to be); None when no such QEMU runs
+CONTROL: Operation[Control | None] = Operation(
+    "monitor", "control", tuple[str, Process | None], Control | None
+)
+
+#: (uuid, its process); by target
+BLOCK_STATS: Operation[dict[str, BlockStats]] = Operation(
+    "monitor", "block_stats", tuple[str, Process], dict[str, BlockStats], token="stats"
+)
+
+#: (uuid, target, its process)
+BLOCK_INFO: Operation[BlockInfo] = Operation(
+    "monitor", "block_info", tuple[str, str, Process], BlockInfo, token="stats"
+)
+
+# --- guest --------------------------------------------------------------------------------------
+
+#: (uuid, command as JSON, timeout in seconds); the reply as JSON
+AGENT: Operation[bytes] = Operation(
+    "guest", "agent", tuple[str, str, int], bytes, token="guest", repeatable=False
+)
+
+ALL: tuple[Operation[Any], ...] = (
+    MOUNTS,
+    PROCESSES,
+    PROBE_LAYERS,
+    FILESYSTEM,
+    INSTANCES_DIRECTORY,
+    MANAGED_SAVE,
+    HOST_INFO,
+    LIST_DOMAINS,
+    DESCRIBE,
+    CONTROL,
+    BLOCK_STATS,
+    BLOCK_INFO,
+    AGENT,
+)
