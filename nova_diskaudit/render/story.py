@@ -8,7 +8,7 @@ with what other tools print. No number is ever wrapped or cut.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nova_diskaudit import findings
@@ -54,7 +54,7 @@ def _title(story: Story) -> Iterator[str]:
 
 def _libvirt(story: Story) -> Iterator[str]:
     info = story.domblkinfo
-    rows = [("", "virsh domblkinfo", "predicted here", "")]
+    rows: list[tuple[str, ...]] = [("", "virsh domblkinfo", "predicted here", "")]
     for name in ("capacity", "allocation", "physical"):
         measured = getattr(info.measured, name, None)
         predicted = getattr(info.predicted, name, None)
@@ -106,7 +106,7 @@ def _storage(story: Story) -> Iterator[str]:
     if not story.chain:
         yield from _prose("Nothing: the disk has no image.")
         return
-    rows = [("", "held", "", "length", "promised", "image")]
+    rows: list[tuple[str, ...]] = [("", "held", "", "length", "promised", "image")]
     for depth, link in enumerate(story.chain):
         rows.append(_link(f"backing {depth}" if depth else "top", link))
     if story.data_file:
@@ -147,7 +147,9 @@ def _guest(story: Story) -> Iterator[str]:
     if not story.filesystems:
         yield from _prose("No filesystem of the guest was traced to this disk.")
         return
-    rows = [("filesystem", "type", "used", "", "size", "place", "mounted at")]
+    rows: list[tuple[str, ...]] = [
+        ("filesystem", "type", "used", "", "size", "place", "mounted at")
+    ]
     for fs in story.filesystems:
         place = fs.place if len(fs.disks) < 2 else f"{fs.place} {', '.join(fs.disks)}"
         rows.append(
@@ -165,7 +167,7 @@ def _guest(story: Story) -> Iterator[str]:
 
 
 def _verdict(story: Story) -> Iterator[str]:
-    rows = [("rule", "bytes", "", "with the numbers in")]
+    rows: list[tuple[str, ...]] = [("rule", "bytes", "", "with the numbers in")]
     for step in story.arithmetic:
         numbers = (exact(step.result_bytes), size(step.result_bytes))
         rows.append((printable(step.name), *numbers, printable(step.formula, 400)))
@@ -214,7 +216,7 @@ def _prose(words: str, depth: int = 1) -> list[str]:
     )
 
 
-def _aligned(rows: list[tuple[str, ...]], words: tuple[int, ...]) -> Iterator[str]:
+def _aligned(rows: Sequence[tuple[str, ...]], words: tuple[int, ...]) -> Iterator[str]:
     """Rows in columns: those at the positions ``words`` to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
