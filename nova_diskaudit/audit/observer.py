@@ -110,6 +110,9 @@ class _Subject:
         )
 
 
+_Queue = queue.SimpleQueue[_Subject | None]
+
+
 class Observer:
     """One sweep through the given lanes."""
 
@@ -160,10 +163,10 @@ class Observer:
             )
         return hostname, subject.sighting(), info
 
-    # --- phases -------------------------------------------------------------------------------
+    # --- the way of one domain ----------------------------------------------------------------
 
     def _look(self) -> tuple[str, list[str]]:
-        """Every phase but the storages; the host's name and the UUIDs of all its domains."""
+        """Everything but the storages; the host's name and the UUIDs of all its domains."""
         processes: dict[str, Process] = {}
 
         def scan() -> None:
@@ -179,16 +182,45 @@ class Observer:
             _Subject(uuid=uuid, name=name, as_of=_now())
             for uuid, name in _choose(listed, self._options.instances)
         ]
-        for done, subject in enumerate(self._subjects):
-            self._describe(subject)
-            self._tell("inventory", done + 1)
         scanning.join()
-        for done, subject in enumerate(self._subjects):
+        for subject in self._subjects:
             subject.process = processes.get(subject.uuid)
-            self._probe(subject)
-            self._tell("storage", done + 1)
-        self._interrogate()
+        self._look_at_domains()
         return hostname, [uuid for uuid, _ in listed]
+
+    def _look_at_domains(self) -> None:
+        """Host facts here, the hypervisors right behind, and the guests behind them.
+
+        Three steps at work on different domains, so that the cheap ones cost no time of their
+        own. Every question inside has a deadline, so every step comes to its end.
+        """
+        to_hypervisor: _Queue = queue.SimpleQueue()
+        to_guest: _Queue = queue.SimpleQueue()
+        finished: list[_Subject] = []
+
+        def ask_hypervisors() -> None:
+            for subject in iter(to_hypervisor.get, None):
+                self._evidence(subject)
+                to_guest.put(subject)
+
+        def ask_guests() -> None:
+            for subject in iter(to_guest.get, None):
+                self._guest(subject)
+                finished.append(subject)
+                self._tell(len(finished))
+
+        hypervisors = _start(ask_hypervisors)
+        guests = [_start(ask_guests) for _ in range(_GUEST_WORKERS)]
+        for subject in self._subjects:
+            self._describe(subject)
+            self._probe(subject)
+            to_hypervisor.put(subject)
+        to_hypervisor.put(None)
+        hypervisors.join()
+        for _ in guests:
+            to_guest.put(None)
+        for thread in guests:
+            thread.join()
 
     def _inventory(self) -> tuple[str, list[tuple[str, str]]]:
         ask, missed = self._questions.ask, "domain-unreadable"
@@ -233,29 +265,6 @@ class Observer:
             subject.layers[disk.target] = tuple(facts[layer] for layer in disk.layers)
             if disk.data_file:
                 subject.data_files[disk.target] = facts[disk.data_file]
-
-    def _interrogate(self) -> None:
-        """Ask the hypervisors, and right behind them the guests, until all is said or over."""
-        asked: queue.SimpleQueue[_Subject | None] = queue.SimpleQueue()
-        workers = _GUEST_WORKERS if self._options.ask_guests else 1
-        finished: list[_Subject] = []
-
-        def ask_hypervisors() -> None:
-            for subject in self._subjects:
-                self._evidence(subject)
-                asked.put(subject)
-            for _ in range(workers):
-                asked.put(None)
-
-        def ask_guests() -> None:
-            while (subject := asked.get()) is not None:
-                self._guest(subject)
-                finished.append(subject)
-                self._tell("guests", len(finished))
-
-        threads = [_start(ask_hypervisors), *(_start(ask_guests) for _ in range(workers))]
-        for thread in threads:
-            thread.join()  # every question inside ends by its deadline, so this does
 
     def _evidence(self, subject: _Subject) -> None:
         if not subject.may_be_asked:
@@ -325,9 +334,9 @@ class Observer:
             return Doubt(code="qemu-unresponsive")
         return self._guest_denial
 
-    def _tell(self, phase: str, done: int) -> None:
+    def _tell(self, done: int) -> None:
         if self._options.progress is not None:
-            self._options.progress(phase, done, len(self._subjects))
+            self._options.progress("domains", done, len(self._subjects))
 
 
 def _choose(listed: Sequence[tuple[str, str]], wanted: Sequence[str]) -> Sequence[tuple[str, str]]:
