@@ -36,9 +36,10 @@ class DiskDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """One ``<disk>`` of the domain XML.
 
     ``layers`` is the chain, top first; ``chain_complete`` is true when libvirt closed it with
-    an empty ``<backingStore/>`` (it does so for running domains). ``address`` is normalised to
-    ``pci:DDDD:BB:SS.F`` or ``drive:<pci of the controller>:bus:target:unit``, the form
-    ``guest/`` also produces; None when libvirt has not assigned one.
+    an empty ``<backingStore/>`` (it does so for running domains), or when the last layer is raw.
+    ``address`` is normalised to ``pci:DDDD:BB:SS.F`` or ``drive:<pci of the
+    controller>:bus:target:unit``, the form ``guest/`` also produces; None when libvirt has not
+    assigned one.
     """
 
     target: str

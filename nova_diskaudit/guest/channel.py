@@ -87,7 +87,7 @@ def translate(error: libvirt.libvirtError) -> AgentError:
         return AgentError("agent-timeout", text)
     if number in (libvirt.VIR_ERR_OPERATION_TIMEOUT, _AGENT_COMMAND_TIMEOUT):
         return AgentError("agent-timeout", text)
-    if number == _AGENT_COMMAND_FAILED or "agent command" in text:
+    if number == _AGENT_COMMAND_FAILED or "unable to execute QEMU agent command" in text:
         return AgentError("agent-error", text)
     if number in (libvirt.VIR_ERR_RPC, libvirt.VIR_ERR_INTERNAL_ERROR):
         return AgentError("agent-reply-invalid", text)

@@ -173,10 +173,11 @@ def _disk(element: ElementTree.Element, controllers: dict[tuple[str, int], str])
 def _chain(
     disk: ElementTree.Element, driver: ElementTree.Element | None
 ) -> tuple[tuple[Layer, ...], bool]:
-    """The layers, top first, and whether libvirt closed the chain.
+    """The layers, top first, and whether these are all.
 
-    libvirt closes it with an empty ``<backingStore/>`` once it knows all of it, that is for
-    every running domain (docs/formatdomain.rst, "backingStore").
+    libvirt closes the chain with an empty ``<backingStore/>`` once it knows all of it, that is
+    for every running domain (docs/formatdomain.rst, "backingStore"); but not below a network
+    disk (seen with 9.0 and nbd). Below a raw layer there is nothing in any case.
     """
     top = _layer(disk, driver.get("type") if driver is not None else None)
     if top is None:
@@ -194,7 +195,7 @@ def _chain(
             raise _invalid("a backing store has no source")
         layers.append(layer)
         backing = backing.find("backingStore")
-    return tuple(layers), False
+    return tuple(layers), layers[-1].format == "raw"
 
 
 def _layer(holder: ElementTree.Element, image_format: str | None) -> Layer | None:

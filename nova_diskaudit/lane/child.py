@@ -20,6 +20,9 @@ from nova_diskaudit.lane.operations import Kind
 _ENVIRONMENT = ("HOME", "PATH", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "TZ")
 _START_SECONDS = 30.0
 
+#: what a child runs, before its kind and URI; -I keeps out the current directory and PYTHON*
+COMMAND: tuple[str, ...] = (sys.executable, "-I", "-m", "nova_diskaudit.lane")
+
 
 class ChildDied(Exception):
     """It ended, or broke the protocol; the text says which."""
@@ -40,7 +43,7 @@ class Child:
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-m", "nova_diskaudit.lane", kind, uri],
+                    [*COMMAND, kind, uri],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

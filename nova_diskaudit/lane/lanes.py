@@ -22,7 +22,7 @@ from nova_diskaudit.lane.tokens import Holder, Tokens, now
 __all__ = ["DeadlineMissed", "LaneBroken", "LaneError", "LaneRefused", "Lanes", "NoToken"]
 
 # Children that answer at the same time. libvirtd and QEMU are the slow part, not we.
-_MOST_CHILDREN: dict[Kind, int] = {"storage": 2, "monitor": 2, "guest": 2}
+_MOST_CHILDREN: dict[Kind, int] = {"storage": 1, "monitor": 1, "guest": 2}
 # Children that may wait for a late reply. A parked monitor call without a token (XMLDesc of a
 # domain that something else has locked) pins a worker of libvirtd as well, so few are allowed.
 _MOST_PARKED: dict[Kind, int] = {"storage": 8, "monitor": 4, "guest": 4}
@@ -63,18 +63,6 @@ class Lanes:
         trace: types.TracebackType | None,
     ) -> None:
         self.close()
-
-    def warm_up(self, *kinds: Kind) -> None:
-        """Start a child of each kind now, so that the first call need not wait for it.
-
-        :raises LaneBroken: when the system has no room for one.
-        """
-        for kind in kinds:
-            with self._changed:
-                if self._closed or self._count[kind]:
-                    continue
-                self._count[kind] += 1
-            self._put_back(self._spawn(kind))
 
     def call(
         self, operation: Operation[R], *args: Any, deadline: float, subject: str | None = None
