@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+import pathlib
+import sys
+from importlib import metadata
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "_extensions"))
+
+project = "nova-diskaudit"
+author = "The nova-diskaudit developers"
+copyright = "The nova-diskaudit developers, Apache License 2.0"
+release = metadata.version("nova-diskaudit")
+
+extensions = ["catalogue", "oslo_config.sphinxext"]
+exclude_patterns = ["_extensions"]
+nitpicky = True
+html_theme = "alabaster"
+html_theme_options = {"page_width": "75em", "sidebar_width": "14em", "show_powered_by": False}
+html_extra_path = ["schema"]
