@@ -146,9 +146,6 @@ class Domain:
     def uuid(self) -> str:
         return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.name}.lab.invalid"))
 
-    def disk(self, target: str) -> Disk:
-        return next(d for d in self.disks if d.target == target)
-
     def xml(self, workdir: pathlib.Path, kernel: pathlib.Path | None) -> str:
         devices = [disk.xml(self.name, workdir) for disk in self.disks]
         if any(disk.bus == "scsi" for disk in self.disks):

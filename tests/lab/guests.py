@@ -10,7 +10,7 @@ import pathlib
 import subprocess
 import tempfile
 
-from tests.lab.domain import MIB, Disk, Domain
+from tests.lab.domain import GIB, MIB, Disk, Domain
 from tests.lab.hypervisor import Hypervisor
 from tests.lab.machine import Machine, await_true
 from tests.lab.observe import take
@@ -30,9 +30,14 @@ class OnDisk:
     whole: tuple[str, ...] = ()
     #: mount points of those that lie on it and elsewhere
     spread: tuple[str, ...] = ()
-    #: whether the audit names the bytes in use, not only their bounds
+    #: whether the file systems in ``whole`` share blocks, so that their sum is too much
+    shared: bool = False
+    #: whether the guest's claim for this disk is exactly the statfs of ``whole``
     exact: bool = False
+    #: whether they cover the disk, so that the audit names the bytes in use, not only bounds
+    covered: bool = False
     findings: frozenset[str] = frozenset()
+    #: a serial that is a UUID is that of a Cinder volume
     kind: str = "local"
 
 
@@ -136,7 +141,7 @@ PLAIN = Play(
         "plain",
         (
             Disk("vda", 640 * MIB, "qcow2", serial=UUID_1, discard=True),
-            Disk("vdb", 128 * MIB, serial=UUID_2),
+            Disk("vdb", 4 * GIB, serial=UUID_2),
             Disk("vdc", 64 * MIB),
             Disk("vdd", 32 * MIB),
             Disk("vde", 64 * MIB),
@@ -231,7 +236,7 @@ MAPPED = Play(
 BTRFS_ONE = Play(
     Domain(
         "btrfs-one",
-        (Disk("vda", 512 * MIB, "qcow2", serial=UUID_1),),
+        (Disk("vda", 4 * GIB, "qcow2", serial=UUID_1),),
         """
 mkfs.btrfs -q /dev/vda
 mnt btrfs /dev/vda /mnt/top
@@ -256,6 +261,7 @@ BTRFS_TWO = Play(
             Disk("vdc", 64 * MIB, serial=UUID_3),
         ),
         """
+modprobe btrfs
 mkfs.btrfs -q -d single -m single /dev/vda /dev/vdb
 btrfs -q device scan
 mnt btrfs /dev/vda /mnt/both
@@ -268,9 +274,11 @@ mnt ext4 /dev/vdc /mnt/other
 )
 
 _THREE = """
-for lab_letter in a b c; do
-    mkfs.ext4 -q /dev/sd$lab_letter
-    mnt ext4 /dev/sd$lab_letter /mnt/$lab_letter
+# The kernel names SCSI disks in the order in which they answer.
+for lab_pair in {pairs}; do
+    lab_disk=$(scsi_disk "${{lab_pair#*=}}")
+    mkfs.ext4 -q "$lab_disk"
+    mnt ext4 "$lab_disk" "/mnt/${{lab_pair%=*}}"
 done
 fill /mnt/a/x 3
 fill /mnt/b/x 6
@@ -297,7 +305,7 @@ SCSI_SERIALS = Play(
             Disk("vda", 48 * MIB, serial="volume-0123456789abcdef-one"),
             Disk("vdb", 48 * MIB, serial="volume-0123456789abcdef-two"),
         ),
-        _THREE
+        _THREE.format(pairs="a=0:0 b=0:1 c=0:2")
         + """
 mkfs.ext4 -q /dev/vda
 mkfs.ext4 -q /dev/vdb
@@ -310,11 +318,21 @@ fill /mnt/vb/x 8
     without_udev,
 )
 
+
+def _target(number: int) -> str:
+    return f'<address type="drive" controller="0" bus="0" target="{number}" unit="0"/>'
+
+
+# Unlike the logical unit, the target is not passed on by the agent: all three have one address.
 SCSI_PLAIN = Play(
     Domain(
         "scsi-no-serials",
-        (Disk("sda", 64 * MIB), Disk("sdb", 64 * MIB), Disk("sdc", 64 * MIB)),
-        _THREE,
+        (
+            Disk("sda", 64 * MIB, extra=_target(0)),
+            Disk("sdb", 64 * MIB, extra=_target(1)),
+            Disk("sdc", 64 * MIB, extra=_target(2)),
+        ),
+        _THREE.format(pairs="a=0:0 b=1:0 c=2:0"),
     ),
     without_udev,
 )
@@ -326,21 +344,21 @@ SCENARIOS = (
         "partitions",
         "4.2 ext4/xfs on partition",
         PLAIN,
-        (OnDisk("vda", ("/mnt/one", "/mnt/two")),),
+        (OnDisk("vda", ("/mnt/one", "/mnt/two"), kind="volume"),),
     ),
     Scenario(
         "whole-disk",
         "4.2 ext4/xfs on whole disk; several disks",
         PLAIN,
-        (OnDisk("vdb", ("/mnt/whole",), exact=True),),
+        (OnDisk("vdb", ("/mnt/whole",), kind="volume", covered=True, exact=True),),
     ),
     Scenario(
         "bind-mount",
         "4.2 bind mounts: listed once",
         PLAIN,
-        (OnDisk("vdb", ("/mnt/whole",), exact=True),),
+        (OnDisk("vdb", ("/mnt/whole",), kind="volume", covered=True, exact=True),),
     ),
-    Scenario("vfat", "4.2 vfat", PLAIN, (OnDisk("vdc", ("/mnt/fat",), exact=True),)),
+    Scenario("vfat", "4.2 vfat", PLAIN, (OnDisk("vdc", ("/mnt/fat",), covered=True, exact=True),)),
     Scenario("swap", "4.2 swap: not listed", PLAIN, (OnDisk("vdd"),)),
     Scenario("raw-data", "4.2 raw DB volumes: not listed", PLAIN, (OnDisk("vde"),)),
     Scenario(
@@ -362,8 +380,18 @@ SCENARIOS = (
         PLAIN,
         (OnDisk("vdh", ("/mnt/with\\040space",), exact=True),),
     ),
-    Scenario("lvm-linear", "4.2 LVM", MAPPED, (OnDisk("vda", ("/mnt/linear",), exact=True),)),
-    Scenario("lvm-two-volumes", "4.2 LVM", MAPPED, (OnDisk("vdb", ("/mnt/first", "/mnt/second")),)),
+    Scenario(
+        "lvm-linear",
+        "4.2 LVM",
+        MAPPED,
+        (OnDisk("vda", ("/mnt/linear",), kind="volume", exact=True),),
+    ),
+    Scenario(
+        "lvm-two-volumes",
+        "4.2 LVM",
+        MAPPED,
+        (OnDisk("vdb", ("/mnt/first", "/mnt/second"), kind="volume"),),
+    ),
     Scenario(
         "lvm-across-disks",
         "4.2 LVM: one file system, several disks",
@@ -377,7 +405,7 @@ SCENARIOS = (
         "thin-volumes-with-snapshot",
         "4.2 LVM: volumes that share blocks",
         MAPPED,
-        (OnDisk("vdf", spread=("/mnt/lean", "/mnt/before")),),
+        (OnDisk("vdf", ("/mnt/lean", "/mnt/before"), shared=True),),
     ),
     Scenario(
         "md-raid1",
@@ -397,16 +425,16 @@ SCENARIOS = (
         "btrfs-with-subvolumes",
         "4.2 btrfs: subvolumes collapse to the first mount",
         BTRFS_ONE,
-        (OnDisk("vda", ("/mnt/top",), exact=True),),
+        (OnDisk("vda", ("/mnt/top",), kind="volume", covered=True, exact=True),),
     ),
     Scenario(
         "btrfs-over-two-disks",
         "4.2 btrfs: only one device is named",
         BTRFS_TWO,
         (
-            OnDisk("vda", spread=("/mnt/both",)),
-            OnDisk("vdb", spread=("/mnt/both",)),
-            OnDisk("vdc", ("/mnt/other",), exact=True),
+            OnDisk("vda", spread=("/mnt/both",), kind="volume"),
+            OnDisk("vdb", spread=("/mnt/both",), kind="volume"),
+            OnDisk("vdc", ("/mnt/other",), kind="volume", exact=True),
         ),
     ),
     Scenario(
@@ -414,9 +442,9 @@ SCENARIOS = (
         "4.3 three virtio-scsi disks, serials as udev gives them",
         SCSI_SERIALS,
         (
-            OnDisk("sda", ("/mnt/a",), exact=True),
-            OnDisk("sdb", ("/mnt/b",), exact=True),
-            OnDisk("sdc", ("/mnt/c",), exact=True),
+            OnDisk("sda", ("/mnt/a",), exact=True, kind="volume"),
+            OnDisk("sdb", ("/mnt/b",), exact=True, kind="volume"),
+            OnDisk("sdc", ("/mnt/c",), exact=True, kind="volume"),
         ),
     ),
     Scenario(
@@ -437,6 +465,17 @@ SCENARIOS = (
             OnDisk("sda", ("/mnt/a",)),
             OnDisk("sdb", ("/mnt/b",)),
             OnDisk("sdc", ("/mnt/c",)),
+        ),
+        label="without-udev",
+    ),
+    Scenario(
+        "scsi-units-without-udev",
+        "4.3 three virtio-scsi disks by logical unit, no serial at all",
+        SCSI_SERIALS,
+        (
+            OnDisk("sda", ("/mnt/a",), kind="volume"),
+            OnDisk("sdb", ("/mnt/b",), kind="volume"),
+            OnDisk("sdc", ("/mnt/c",), kind="volume"),
         ),
         label="without-udev",
     ),

@@ -10,6 +10,7 @@ import pathlib
 import shutil
 import socket
 import time
+import xml.etree.ElementTree as ElementTree
 from typing import Any
 
 import libvirt
@@ -54,6 +55,8 @@ class Machine:
         self.connection = libvirt.open(hypervisor.uri)
         self._domain: libvirt.virDomain | None = None
         self._channel: socket.socket | None = None
+        #: its disks by target, those that were plugged in later among them
+        self.disks = {disk.target: disk for disk in domain.disks}
 
     @property
     def console(self) -> pathlib.Path:
@@ -110,6 +113,12 @@ class Machine:
             self.domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
         self.connection.close()
 
+    def plug(self, disk: Disk) -> None:
+        """Attach a disk to the running domain."""
+        disk.make(self.spec.name, self.hypervisor)
+        self.domain.attachDevice(disk.xml(self.spec.name, self.hypervisor.workdir))
+        self.disks[disk.target] = disk
+
     # -- the guest ------------------------------------------------------------------------
 
     def run(self, command: str, seconds: float = 60, *, check: bool = True) -> str:
@@ -161,7 +170,16 @@ class Machine:
     # -- the host -------------------------------------------------------------------------
 
     def path(self, target: str) -> pathlib.Path:
-        return self.spec.disk(target).path(self.spec.name, self.hypervisor.workdir)
+        """Where the disk lies now: a snapshot moves it."""
+        tree = ElementTree.fromstring(self.domain.XMLDesc(0))
+        for disk in tree.iterfind("./devices/disk"):
+            source = disk.find("source")
+            if disk.find(f"target[@dev='{target}']") is None or source is None:
+                continue
+            name = source.get("file") or source.get("dev")
+            if name:
+                return pathlib.Path(name)
+        return self.disks[target].path(self.spec.name, self.hypervisor.workdir)
 
     def stat(self, target: str) -> os.stat_result:
         return self.path(target).stat()
@@ -200,7 +218,7 @@ class Machine:
         xml = self.domain.XMLDesc(0)
         before = xml.index(f"<target dev='{target}'")
         alias = xml[before:].partition("<alias name='")[2].partition("'")[0]
-        tail = "/virtio-backend" if self.spec.disk(target).bus == "virtio" else ""
+        tail = "/virtio-backend" if self.disks[target].bus == "virtio" else ""
         said = self.monitor(f'qemu-io -d /machine/peripheral/{alias}{tail} "{command}"')
         if "rror" in said or "failed" in said:
             raise GuestError(f"qemu-io {command}: {said}")

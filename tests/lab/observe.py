@@ -26,6 +26,8 @@ class DiskFacts:
 
     #: what the host's file system holds, as du counts; None without a file
     allocated: int | None
+    #: the same of the file under a loop device
+    under: int | None
     length: int | None
     blkinfo: Numbers | None
     blkinfo_error: int
@@ -106,11 +108,13 @@ class Observation:
 
 def disk_facts(machine: Machine, target: str, stats: dict[str, Any]) -> DiskFacts:
     """What host and libvirt say of one disk."""
-    disk = machine.spec.disk(target)
+    disk = machine.disks[target]
     path = machine.path(target)
-    allocated = length = None
+    allocated = under = length = None
     if disk.storage == "file" and path.exists():
         allocated = machine.allocated(target)
+    if disk.storage == "block":
+        under = path.with_suffix(".disk").stat().st_blocks * 512
     if disk.storage in ("file", "block") and path.exists():
         length = storage.length(path)
     blkinfo, error = None, 0
@@ -118,7 +122,7 @@ def disk_facts(machine: Machine, target: str, stats: dict[str, Any]) -> DiskFact
         blkinfo = machine.block_info(target)
     except libvirt.libvirtError as refusal:
         error = refusal.get_error_code()
-    return DiskFacts(allocated, length, blkinfo, error, stats)
+    return DiskFacts(allocated, under, length, blkinfo, error, stats)
 
 
 def take(
@@ -135,7 +139,7 @@ def take(
     The host's bytes are counted before and after: what moved meanwhile proves nothing, so it is
     looked at once more.
     """
-    chosen = targets if targets is not None else tuple(d.target for d in machine.spec.disks)
+    chosen = targets if targets is not None else tuple(machine.disks)
     for _ in range(4):
         truth = machine.truth() if guest else {}
         disks = _disks(machine, chosen)

@@ -3,9 +3,12 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import subprocess
 import sys
+import tempfile
+import threading
 from typing import Any
 
 COMMAND = pathlib.Path(sys.executable).with_name("nova-diskaudit")
@@ -18,6 +21,8 @@ class Answer:
     status: int
     output: str
     errors: str
+    #: resident bytes of the largest of its processes
+    peak_bytes: int
 
     @property
     def json(self) -> dict[str, Any]:
@@ -29,16 +34,21 @@ class Answer:
 
 
 def run(*arguments: str, seconds: float = 120) -> Answer:
-    done = subprocess.run(
-        [COMMAND, *arguments],
-        capture_output=True,
-        timeout=seconds,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    return Answer(
-        done.returncode, done.stdout.decode(), done.stderr.decode(errors="backslashreplace")
-    )
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=errors
+        )
+        watchdog = threading.Timer(seconds, process.kill)
+        watchdog.start()
+        # Not wait(): only this tells what the process and its children needed.
+        _, status, usage = os.wait4(process.pid, 0)
+        watchdog.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        texts = []
+        for stream in (out, errors):
+            stream.seek(0)
+            texts.append(stream.read().decode(errors="backslashreplace"))
+    return Answer(process.returncode, *texts, usage.ru_maxrss << 10)
 
 
 def audit(uri: str, *instances: str, form: str = "json") -> Answer:

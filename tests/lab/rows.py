@@ -60,12 +60,14 @@ class Row:
 
     @property
     def virtual(self) -> int | None:
-        return self.disk.size or None
+        """The promised size, None where only a running QEMU could tell it."""
+        return None if "virtual-size-unknown" in self.findings else self.disk.size or None
 
     def held(self, facts: DiskFacts) -> int | None:
         """What the storage holds for the disk, None where the host cannot know."""
         if self.disk.storage == "block":
-            return facts.length
+            # A loop device holds what the file under it holds.
+            return facts.under
         if SUM in (self.host if isinstance(self.host, tuple) else ()):
             return facts.stats["physical"]
         return facts.allocated
@@ -171,7 +173,7 @@ RUNNING = (
         io=(_FIRST,),
         host=(DU, LS),
         trixie=(DU, LS),
-        findings=_PREALLOCATED,
+        findings=_PREALLOCATED | _EQUAL,
     ),
     Row(
         "vmdk-written",
@@ -259,6 +261,7 @@ RUNNING = (
         host=(HWM, VSIZE),
         trixie=(VSIZE, VSIZE),
         findings=_UNKNOWN | _EQUAL,
+        findings_host=_HIGH,
     ),
     Row(
         "nbd-qcow2-written",
@@ -356,6 +359,7 @@ OFF = (
         Disk("vdc", _SIZE, storage="block", prepare=storage.loop("raw", _SIZE)),
         host=(LS, LS),
         trixie=(LS, LS),
+        findings=_EQUAL,
     ),
     Row(
         "off-block-qcow2",
@@ -370,7 +374,7 @@ OFF = (
         Disk("vde", _SIZE, storage="nbd", prepare=storage.nbd("raw", _SIZE)),
         host=INTERNAL,
         trixie=INTERNAL,
-        findings=_UNKNOWN,
+        findings=_UNKNOWN | {"virtual-size-unknown"},
     ),
     Row(
         "off-raw-preallocated",
@@ -378,6 +382,6 @@ OFF = (
         Disk("vdf", _SIZE, options="preallocation=falloc"),
         host=(DU, LS),
         trixie=(DU, LS),
-        findings=_PREALLOCATED,
+        findings=_PREALLOCATED | _EQUAL,
     ),
 )

@@ -51,6 +51,15 @@ scsi_serial() {
         tr -s ' ' _
 }
 
+# The device of the SCSI disk TARGET:UNIT.
+scsi_disk() {
+    for lab_disk in /sys/block/sd*; do
+        case $(basename "$(readlink -f "$lab_disk/device")") in
+            *:*:"$1") echo "/dev/${lab_disk##*/}" ;;
+        esac
+    done
+}
+
 # The database that udev keeps, from which the real agent takes its serials.
 udev() {
     [ -e /run/lab-no-udev ] && return 0
@@ -110,9 +119,24 @@ mnt() {
     esac
 }
 
-# fill FILE MEBIBYTES: incompressible and different in every block.
+# fill FILE MEBIBYTES: incompressible, and written to the disk when it returns. The random bytes
+# are made once: an emulated processor is slow at them.
 fill() {
-    dd if=/dev/urandom of="$1" bs=1M count="$2" conv=fsync 2> /dev/null
+    [ -f /run/lab-noise ] || dd if=/dev/urandom of=/run/lab-noise bs=1M count=1 2> /dev/null
+    for _ in $(seq "$2"); do cat /run/lab-noise; done | dd of="$1" bs=1M iflag=fullblock conv=fsync \
+        2> /dev/null
+}
+
+# scatter DIRECTORY COUNT: files of one block each, one after another.
+scatter() {
+    awk -v "directory=$1" -v "count=$2" 'BEGIN {
+        for (n = 0; n < count; n++) {
+            file = sprintf("%s/f%04x", directory, n)
+            printf "%4096s", n > file
+            close(file)
+        }
+    }'
+    sync
 }
 
 # One line of base64 is a command; one line answers: its output and its status, in base64.
