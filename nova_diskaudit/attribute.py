@@ -69,7 +69,7 @@ class DiskClaims(msgspec.Struct, frozen=True, kw_only=True):
     ``direct``: (used, size) of each filesystem that owns a region of this disk. ``inside``:
     used bytes of those wholly on it that may share blocks with each other. ``incomplete``: a
     filesystem on it has no usable number or lies on other disks too. ``types`` are the types
-    of the direct filesystems.
+    of the direct filesystems, ``stacked`` whether one of them lies on a stacked device.
     """
 
     direct: tuple[tuple[int, int], ...] = ()
@@ -77,6 +77,7 @@ class DiskClaims(msgspec.Struct, frozen=True, kw_only=True):
     total_bytes: int = 0
     incomplete: bool = False
     types: frozenset[str] = frozenset()
+    stacked: bool = False
 
     @property
     def used_bytes(self) -> int | None:
@@ -167,6 +168,7 @@ def claims_of_disk(target: str, placed: Iterable[Placed]) -> DiskClaims:
     types: set[str] = set()
     total = 0
     incomplete = False
+    stacked = False
     for item in placed:
         fs = item.filesystem
         if target not in item.targets or (item.place == "ignored" and not item.implausible):
@@ -180,6 +182,7 @@ def claims_of_disk(target: str, placed: Iterable[Placed]) -> DiskClaims:
         if item.place == "direct":
             direct.append((fs.used_bytes, _size(fs)))
             types.add(fs.type)
+            stacked |= _STACKED_NAME.match(fs.name) is not None
         else:
             inside.append(fs.used_bytes)
     return DiskClaims(
@@ -188,6 +191,7 @@ def claims_of_disk(target: str, placed: Iterable[Placed]) -> DiskClaims:
         total_bytes=total,
         incomplete=incomplete,
         types=frozenset(types),
+        stacked=stacked,
     )
 
 

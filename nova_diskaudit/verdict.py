@@ -8,7 +8,8 @@ sizes of the filesystems that own a region of the disk, Gi those that share bloc
   ``low = min(V, Gd + max(Gi))``, ``high = min(V, Gd + max(0, V - Sd))``.
 * What is *stored* bounds nothing that is *used*: blocks reserved and never written, zeroes and
   compressed clusters use more than they store. A never enters used.
-* Blocks that can be freed are stored and not live: ``reclaimable.high = min(A, V - Gd)``.
+* Blocks that can be freed are stored and not live: ``reclaimable.high = min(A, V - Gd + m)``,
+  where m allows for what the host's filesystem counts beside them (:func:`_metadata_bytes`).
 * ``reclaimable.low`` is a promise, so it is made only where one holds: see :func:`_floor_bytes`.
 
 Pure: no I/O, no clock, no libvirt. ``tests/unit`` holds these rules against an independent set
@@ -24,6 +25,8 @@ from nova_diskaudit.record import Basis, How, Reclaimable, Used
 # Filesystems whose smallest block is known; everything else may allocate single sectors.
 _SMALLEST_BLOCK_BYTES = {"btrfs": 4096, "ext2": 1024, "ext3": 1024, "ext4": 1024}
 _SECTOR_BYTES = 512
+# Assumed where the host's block is not known (XFS allows 64 KiB).
+_LARGEST_HOST_BLOCK_BYTES = 65536
 # The share of the disk that the reported filesystems must cover before their sum is its use.
 _COVERED_PERCENT = 90
 # Below this, what trimming would gain is not worth a finding.
@@ -89,7 +92,8 @@ def judge_reclaimable(
     if before.thick:
         high = 0
     elif virtual_bytes is not None:
-        high = min(high, max(0, virtual_bytes - live))
+        beside = _metadata_bytes(high, before.host_block_bytes or _LARGEST_HOST_BLOCK_BYTES)
+        high = min(high, max(0, virtual_bytes - live) + beside)
     estimate = None if used.bytes is None else min(high, max(0, max(allocated) - used.bytes))
     how: How
     if high == 0 or estimate == 0:
@@ -110,10 +114,11 @@ def _floor_bytes(
     """What an fstrim frees at least: stored, and certainly not live.
 
     Called for raw images only; and only a filesystem that neither shares nor compresses
-    extents stores as much as the guest wrote. Even there the host frees whole blocks: a guest with
-    smaller blocks can spread its live bytes so that each keeps a whole block of the host, and
-    the host's own extent tree (counted in st_blocks) stays. Without knowing the guest's block
-    size the smallest that its filesystem type allows is assumed.
+    extents stores as much as the guest wrote. Even there the host frees whole blocks: a guest
+    with smaller blocks can spread its live bytes so that each keeps a whole block of the host,
+    or two where a partition does not begin on a block. Without knowing the guest's block size
+    the smallest that its filesystem type allows is assumed. dm-crypt passes no discard on
+    unless it is told to, and cannot be told from a plain volume.
     """
     if (
         facts.allocated_source != "stat"
@@ -121,15 +126,21 @@ def _floor_bytes(
         or facts.host_block_bytes is None
         or claims is None
         or not claims.direct
+        or claims.stacked
         or used.high is None
     ):
         return 0
+    host_block = facts.host_block_bytes
     block = min(_SMALLEST_BLOCK_BYTES.get(t, _SECTOR_BYTES) for t in claims.types)
-    # At least 2: a partition need not begin on a block of the host.
-    spread = max(2, -(-facts.host_block_bytes // block))
-    live = spread * used.high
-    extent_tree = live // 64 + 16 * facts.host_block_bytes
-    return max(0, allocated_bytes - live - extent_tree)
+    # The most blocks of the host that one block of the guest touches, beginning on any sector.
+    touched = -(-(block - _SECTOR_BYTES) // host_block) + 1
+    held = -(-used.high * touched * host_block // block)
+    return max(0, allocated_bytes - held - _metadata_bytes(held, host_block))
+
+
+def _metadata_bytes(stored_bytes: int, host_block_bytes: int) -> int:
+    """Bytes that ``st_blocks`` counts beside the data: extent tree, and the last block's rest."""
+    return stored_bytes // 64 + 16 * host_block_bytes
 
 
 def is_worthwhile(reclaimable: Reclaimable, virtual_bytes: int | None) -> bool:
