@@ -101,9 +101,9 @@ def filesystems(reply: bytes) -> tuple[GuestFilesystem, ...]:
             name=clean(fs.name, MAX_NAME_CHARACTERS),
             mountpoint=clean(fs.mountpoint, MAX_PATH_CHARACTERS),
             type=clean(fs.type, MAX_NAME_CHARACTERS),
-            used_bytes=fs.used_bytes,
-            total_bytes=fs.total_bytes,
-            size_bytes=fs.total_bytes_privileged,
+            used_bytes=_count(fs.used_bytes),
+            total_bytes=_count(fs.total_bytes),
+            size_bytes=_count(fs.total_bytes_privileged),
             devices=tuple(_device(address) for address in fs.disk),
         )
         for fs in _decode(reply, _FilesystemsReply).value
@@ -165,6 +165,13 @@ def _decode(reply: bytes, form: type[_T]) -> _T:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         # The error text names our own members and types, never what the guest sent.
         raise ReplyInvalid(f"not a reply of the agent's form: {str(error)[:200]}") from None
+
+
+def _count(number: int | None) -> int | None:
+    """A number that 64 bits can hold, signed or not; JSON has no such bound."""
+    if number is not None and not -(2**63) <= number < 2**64:
+        raise ReplyInvalid("a byte count of more than 64 bits")
+    return number
 
 
 def _device(address: _Address, name: str | None = None) -> GuestDevice:
