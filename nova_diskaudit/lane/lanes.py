@@ -15,20 +15,21 @@ from nova_diskaudit.facts import Process
 from nova_diskaudit.lane import operations, wire
 from nova_diskaudit.lane.child import Child, ChildDied
 from nova_diskaudit.lane.errors import DeadlineMissed, LaneBroken, LaneError, LaneRefused, NoToken
-from nova_diskaudit.lane.operations import Kind, Operation, R
+from nova_diskaudit.lane.operations import KINDS, Kind, Operation, R
 from nova_diskaudit.lane.supervisor import Supervisor
 from nova_diskaudit.lane.tokens import Holder, Tokens, now
 
 __all__ = ["DeadlineMissed", "LaneBroken", "LaneError", "LaneRefused", "Lanes", "NoToken"]
 
 # Children that answer at the same time. libvirtd and QEMU are the slow part, not we.
-_MOST_CHILDREN: dict[Kind, int] = {"storage": 1, "monitor": 1, "guest": 2}
+_MOST_CHILDREN: dict[Kind, int] = {"storage": 1, "monitor": 1, "evidence": 1, "guest": 2}
 # Children that may wait for a late reply. A parked monitor call without a token (XMLDesc of a
 # domain that something else has locked) pins a worker of libvirtd as well, so few are allowed.
-_MOST_PARKED: dict[Kind, int] = {"storage": 8, "monitor": 4, "guest": 4}
+_MOST_PARKED: dict[Kind, int] = {"storage": 8, "monitor": 4, "evidence": 4, "guest": 4}
 _SILENT: dict[Kind, str] = {
     "storage": "storage-unresponsive",
     "monitor": "libvirt-busy",
+    "evidence": "libvirt-busy",
     "guest": "libvirt-busy",
 }
 # The sync before an agent command ends by itself after 5 s, and there may be two (libvirt 9.0).
@@ -45,9 +46,9 @@ class Lanes:
 
     def __init__(self, uri: str, *, state_path: pathlib.Path | None) -> None:
         self._changed = threading.Condition()
-        self._idle: dict[Kind, list[Child]] = {"storage": [], "monitor": [], "guest": []}
-        self._count: dict[Kind, int] = {"storage": 0, "monitor": 0, "guest": 0}
-        self._parked: dict[Kind, int] = {"storage": 0, "monitor": 0, "guest": 0}
+        self._idle: dict[Kind, list[Child]] = {kind: [] for kind in KINDS}
+        self._count: dict[Kind, int] = dict.fromkeys(KINDS, 0)
+        self._parked: dict[Kind, int] = dict.fromkeys(KINDS, 0)
         self._closed = False
         self._returned: list[str] = []
         self._tokens = Tokens(state_path, self._has_ended)
@@ -63,6 +64,18 @@ class Lanes:
         trace: types.TracebackType | None,
     ) -> None:
         self.close()
+
+    def warm_up(self, *kinds: Kind) -> None:
+        """Start children that will be wanted, without waiting for any: they start side by side.
+
+        :raises LaneBroken: when the system has no room for one.
+        """
+        for kind in kinds:
+            with self._changed:
+                if self._closed or self._count[kind]:
+                    continue
+                self._count[kind] += 1
+            self._put_back(self._spawn(kind))
 
     def call(
         self, operation: Operation[R], *args: Any, deadline: float, subject: str | None = None

@@ -99,6 +99,7 @@ class Tokens:
         :raises NoToken: when none comes free.
         """
         until = time.monotonic() + seconds
+        settled = False
         while True:
             with self._changed:
                 holders = self._holders(kind)
@@ -107,9 +108,9 @@ class Tokens:
                     self._active[holder.id] = holder
                     return holder
                 orphans = [h for h in self._orphans.values() if h.kind == kind]
-                settle = orphans and time.monotonic() - self._settled_at >= _SETTLE_SECONDS
-                if settle:
-                    self._settled_at = time.monotonic()
+                rested = time.monotonic() - self._settled_at >= _SETTLE_SECONDS
+                if orphans and rested and not settled:
+                    settled = True
                 elif any(h.kind == kind for h in self._active.values()):
                     if self._changed.wait(until - time.monotonic()):
                         continue
@@ -167,6 +168,7 @@ class Tokens:
         with self._changed:
             for holder in ended:
                 self._orphans.pop(holder.id, None)
+            self._settled_at = time.monotonic()
             self._changed.notify_all()
         self._remember(forget=ended)
 

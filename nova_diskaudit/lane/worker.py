@@ -32,6 +32,7 @@ def main(kind: str, uri: str) -> None:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
+    os.close(null)
     os.chdir("/")
     try:
         handlers = bindings(kind, uri)
@@ -64,13 +65,18 @@ def bindings(kind: str, uri: str) -> dict[str, Handler]:
     connection = Connection(uri, read_only=kind != "guest")
     functions: dict[str, Handler]
     if kind == "monitor":
-        from nova_diskaudit.host import blockstats, inventory
+        from nova_diskaudit.host import inventory
 
         functions = {
             "host_info": inventory.host_info,
             "list_domains": inventory.list_domains,
             "describe": inventory.describe,
             "control": inventory.control,
+        }
+    elif kind == "evidence":
+        from nova_diskaudit.host import blockstats
+
+        functions = {
             "block_stats": blockstats.block_stats,
             "block_info": blockstats.block_info,
         }

@@ -1,0 +1,454 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pool of lanes, with real children that do what they are told (see worker.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from nova_diskaudit.facts import Process
+from nova_diskaudit.lane import child, lanes, operations, tokens
+from nova_diskaudit.lane.lanes import DeadlineMissed, LaneBroken, LaneRefused, Lanes, NoToken
+
+WORKER = pathlib.Path(__file__).parent / "worker.py"
+QEMU = Process(pid=1, start_ticks=1)
+# Against a hang of the tests themselves; nothing is asserted about how long things take.
+LONG = 120.0
+
+
+@pytest.fixture(autouse=True)
+def told_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "COMMAND", (sys.executable, "-I", str(WORKER)))
+    monkeypatch.setattr(tokens, "_SETTLE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def pool() -> Iterator[Lanes]:
+    with Lanes("none", state_path=None) as some:
+        yield some
+
+
+class Gate:
+    """A call that hangs until it is opened."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.word = f"until:{path}"
+        self._path = path
+
+    def open(self) -> None:
+        self._path.touch()
+
+    def await_begun(self) -> None:
+        wait_for(lambda: os.path.exists(f"{self._path}.begun"))
+
+    def libvirt_says_busy(self, milliseconds: int | None) -> None:
+        busy = pathlib.Path(f"{self._path}.busy")
+        if milliseconds is None:
+            busy.unlink()
+        else:
+            busy.write_text(str(milliseconds))
+
+
+@pytest.fixture
+def gate(tmp_path: pathlib.Path) -> Iterator[Gate]:
+    some = Gate(tmp_path / "gate")
+    yield some
+    some.open()
+
+
+def wait_for(condition: object) -> None:
+    until = time.monotonic() + LONG
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.01)
+
+
+def pid_of(pool: Lanes, word: str = "now") -> int:
+    return int(pool.call(operations.FILESYSTEM, word, deadline=LONG).identity)
+
+
+def parked_child(pool: Lanes) -> child.Child:
+    wait_for(lambda: pool._supervisor._parked)
+    ((parked, _),) = pool._supervisor._parked.values()
+    return parked
+
+
+def is_gone(pid: int) -> bool:
+    """Neither alive nor a zombie."""
+    return not os.path.exists(f"/proc/{pid}")
+
+
+def test_one_child_serves_one_caller_for_ever(pool: Lanes) -> None:
+    assert len({pid_of(pool) for _ in range(50)}) == 1
+
+
+def test_callers_at_the_same_time_get_children_up_to_a_bound(pool: Lanes) -> None:
+    pids: list[int] = []
+
+    def work() -> None:
+        for _ in range(20):
+            pids.append(pid_of(pool))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(pids) == 160
+    assert 1 <= len(set(pids)) <= lanes._MOST_CHILDREN["storage"]
+
+
+def test_a_child_works_in_no_directory_of_ours(pool: Lanes) -> None:
+    assert pool.call(operations.FILESYSTEM, "now", deadline=LONG).path == "/"
+
+
+def test_a_large_reply_passes_and_one_too_large_is_an_error(pool: Lanes) -> None:
+    size = 5 * 2**20
+    reply = pool.call(operations.FILESYSTEM, f"size:{size}", deadline=LONG)
+    assert len(reply.kind) == size
+    with pytest.raises(LaneRefused, match="internal-error"):
+        pool.call(operations.FILESYSTEM, f"size:{33 * 2**20}", deadline=LONG)
+    pid_of(pool)
+
+
+def test_a_refusal_keeps_its_code(pool: Lanes) -> None:
+    first = pid_of(pool)
+    with pytest.raises(LaneRefused) as caught:
+        pool.call(operations.FILESYSTEM, "refuse:file-missing", deadline=LONG)
+    assert (caught.value.code, caught.value.detail) == ("file-missing", "because")
+    assert pid_of(pool) == first
+
+
+def test_a_fault_of_ours_is_named_and_survived(pool: Lanes) -> None:
+    first = pid_of(pool)
+    with pytest.raises(LaneRefused) as caught:
+        pool.call(operations.FILESYSTEM, "bug", deadline=LONG)
+    assert caught.value.code == "internal-error"
+    assert "a fault of ours" in caught.value.detail
+    assert pid_of(pool) == first
+
+
+def test_arguments_and_results_are_checked(pool: Lanes) -> None:
+    with pytest.raises(LaneRefused, match="ValidationError"):
+        pool.call(operations.FILESYSTEM, 7, deadline=LONG)
+    with pytest.raises(LaneBroken, match="promised"):
+        pool.call(operations.FILESYSTEM, "wrong-type", deadline=LONG)
+
+
+def test_a_child_that_dies_is_replaced_and_asked_again(pool: Lanes, tmp_path: pathlib.Path) -> None:
+    first = pid_of(pool)
+    assert pid_of(pool, f"die-once:{tmp_path}/dead") != first
+    with pytest.raises(LaneBroken, match="status 3"):
+        pool.call(operations.FILESYSTEM, "die", deadline=LONG)
+    pid_of(pool)
+
+
+def test_kill_9_between_calls_goes_unnoticed(pool: Lanes) -> None:
+    first = pid_of(pool)
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: is_gone(first) or "Z" in pathlib.Path(f"/proc/{first}/stat").read_text())
+    assert pid_of(pool) != first
+    wait_for(lambda: is_gone(first))
+
+
+def test_kill_9_during_an_agent_call_is_not_repeated(pool: Lanes, gate: Gate) -> None:
+    error: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            pool.call(operations.AGENT, gate.word, "{}", 60, deadline=LONG)
+        except LaneBroken as broken:
+            error.append(broken)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    gate.await_begun()
+    for process in pool._supervisor._children:
+        os.kill(process.pid, signal.SIGKILL)
+    asking.join(LONG)
+    assert "signal 9" in str(error[0])
+    # Its token is held by an orphan now; the other one is free.
+    assert pool.call(operations.AGENT, "b", "{}", 1, deadline=LONG) == b"{}"
+    assert len(pool._tokens._orphans) == 1
+
+
+def test_a_child_that_talks_nonsense_is_replaced(
+    pool: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = pid_of(pool)
+    with pytest.raises(LaneBroken, match="protocol"):
+        pool.call(operations.FILESYSTEM, "garbage", deadline=LONG)
+    assert pid_of(pool) != first
+
+
+def test_a_missed_deadline_parks_the_child_and_others_go_on(pool: Lanes, gate: Gate) -> None:
+    first = pid_of(pool)
+    with pytest.raises(DeadlineMissed) as caught:
+        pool.call(operations.FILESYSTEM, gate.word, deadline=0.05, subject="the mount")
+    assert caught.value.subject == "the mount"
+    assert pid_of(pool) != first
+    assert not is_gone(first)
+    assert pool.returned() == []
+    gate.open()
+    wait_for(lambda: is_gone(first))
+    assert pool.returned() == ["the mount"]
+    assert pool.returned() == []
+
+
+def test_the_time_to_start_a_child_is_not_held_against_the_subject(pool: Lanes) -> None:
+    # A Python cannot start and import in a tenth of a millisecond.
+    with contextlib.suppress(DeadlineMissed):
+        pool.call(operations.FILESYSTEM, "now", deadline=0.0001)
+    assert pool._parked["storage"] <= 1
+    pid_of(pool)
+
+
+def test_parked_children_have_a_bound(
+    pool: Lanes, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(lanes._MOST_PARKED, "storage", 3)
+    for _ in range(3):
+        with pytest.raises(DeadlineMissed):
+            pool.call(operations.FILESYSTEM, gate.word, deadline=0.02)
+    with pytest.raises(LaneRefused) as caught:
+        pid_of(pool)
+    assert caught.value.code == "storage-unresponsive"
+    gate.open()
+    wait_for(lambda: len(pool.returned()) > 0 or pool._parked["storage"] < 3)
+    pid_of(pool)
+
+
+def test_busy_children_have_a_bound_and_waiting_has_an_end(
+    pool: Lanes, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(lanes._MOST_CHILDREN, "storage", 2)
+    threads = [
+        threading.Thread(target=lambda: pool.call(operations.FILESYSTEM, gate.word, deadline=LONG))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: pool._count["storage"] == 2 and not pool._idle["storage"])
+    with pytest.raises(LaneRefused, match="no time"):
+        pool.call(operations.FILESYSTEM, "now", deadline=0.05)
+    gate.open()
+    for thread in threads:
+        thread.join(LONG)
+
+
+def test_a_stuck_stats_call_keeps_its_token_until_the_reply(pool: Lanes, gate: Gate) -> None:
+    with pytest.raises(DeadlineMissed):
+        pool.call(operations.BLOCK_STATS, gate.word, QEMU, deadline=0.05)
+    with pytest.raises(NoToken) as caught:
+        pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG)
+    assert caught.value.holders == (gate.word,)
+    # What needs no token goes on.
+    assert pool.call(operations.CONTROL, "b", QEMU, deadline=LONG) is None
+    gate.open()
+    wait_for(lambda: pool.returned() == [gate.word])
+    assert pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG) == {}
+
+
+def test_killing_a_parked_child_frees_no_token(pool: Lanes, gate: Gate) -> None:
+    gate.libvirt_says_busy(10_000_000)
+    with pytest.raises(DeadlineMissed):
+        pool.call(operations.BLOCK_STATS, gate.word, QEMU, deadline=0.05)
+    parked = parked_child(pool)
+    os.kill(parked.pid, signal.SIGKILL)
+    wait_for(lambda: is_gone(parked.pid))
+    with pytest.raises(NoToken):
+        pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG)
+    assert pool.returned() == []
+    gate.libvirt_says_busy(1)  # another call's job, younger than ours
+    time.sleep(1.1)
+    assert pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG) == {}
+
+
+def test_an_orphan_ends_when_libvirt_shows_no_job(pool: Lanes, gate: Gate) -> None:
+    gate.libvirt_says_busy(10_000_000)
+    with pytest.raises(DeadlineMissed):
+        pool.call(operations.BLOCK_STATS, gate.word, QEMU, deadline=0.05)
+    parked = parked_child(pool)
+    os.kill(parked.pid, signal.SIGKILL)
+    wait_for(lambda: is_gone(parked.pid))
+    gate.libvirt_says_busy(None)
+    assert pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG) == {}
+
+
+def test_two_guests_at_once_and_a_third_waits(pool: Lanes, gate: Gate) -> None:
+    threads = [
+        threading.Thread(
+            target=lambda: pool.call(operations.AGENT, gate.word, "{}", 60, deadline=LONG)
+        )
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(pool._tokens._active) == 2)
+    third: list[bytes] = []
+    waiting = threading.Thread(
+        target=lambda: third.append(pool.call(operations.AGENT, "c", "3", 1, deadline=LONG))
+    )
+    waiting.start()
+    time.sleep(0.05)
+    assert third == []
+    gate.open()
+    for thread in [*threads, waiting]:
+        thread.join(LONG)
+    assert third == [b"3"]
+
+
+def test_close_leaves_no_process_and_remembers(tmp_path: pathlib.Path, gate: Gate) -> None:
+    state = tmp_path / "tokens.json"
+    gate.libvirt_says_busy(10_000_000)
+    with Lanes("none", state_path=state) as pool:
+        pid_of(pool)
+        with pytest.raises(DeadlineMissed):
+            pool.call(operations.FILESYSTEM, gate.word, deadline=0.05)
+        with pytest.raises(DeadlineMissed):
+            pool.call(operations.BLOCK_STATS, gate.word, QEMU, deadline=0.05)
+        pids = [process.pid for process in pool._supervisor._children]
+        assert len(pids) >= 2
+    assert all(is_gone(pid) for pid in pids)
+    with Lanes("none", state_path=state) as pool:
+        with pytest.raises(NoToken):
+            pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG)
+        gate.libvirt_says_busy(None)
+        assert pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG) == {}
+    with Lanes("none", state_path=state) as pool:
+        assert pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG) == {}
+
+
+def test_close_ends_calls_in_other_threads(gate: Gate) -> None:
+    pool = Lanes("none", state_path=None)
+    ended: list[str] = []
+
+    def ask() -> None:
+        try:
+            pool.call(operations.FILESYSTEM, gate.word, deadline=LONG)
+        except LaneBroken as error:
+            ended.append(str(error))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    gate.await_begun()
+    pool.close()
+    asking.join(LONG)
+    assert len(ended) == 1
+    with pytest.raises(LaneBroken, match="closed"):
+        pid_of(pool)
+    pool.close()
+
+
+def test_children_are_not_of_the_thread_that_asked(pool: Lanes) -> None:
+    """The kernel kills a child when the *thread* that started it ends."""
+    pids: list[int] = []
+    asking = threading.Thread(target=lambda: pids.append(pid_of(pool)))
+    asking.start()
+    asking.join()
+    time.sleep(0.1)
+    assert pid_of(pool) == pids[0]
+
+
+def test_kill_9_of_the_parent_ends_children_that_hang(tmp_path: pathlib.Path) -> None:
+    script = f"""
+import sys, threading
+sys.path.insert(0, {os.getcwd()!r})
+from nova_diskaudit.lane import child, operations
+from nova_diskaudit.lane.lanes import *
+child.COMMAND = (sys.executable, "-I", {str(WORKER)!r})
+pool = Lanes("none", state_path=None)
+idle = pool.call(operations.FILESYSTEM, "now", deadline=100).identity
+word = "until:{tmp_path}/never"
+threading.Thread(
+    target=lambda: pool.call(operations.AGENT, word, "", 1, deadline=100), daemon=True
+).start()
+while not pool._tokens._active or len(pool._supervisor._children) < 2:
+    pass
+print(*[c.pid for c in pool._supervisor._children], flush=True)
+sys.stdin.read()
+"""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    pids = [int(pid) for pid in parent.stdout.readline().split()]
+    wait_for((tmp_path / "never.begun").exists)
+    assert len(pids) == 2
+    parent.kill()
+    parent.communicate()
+
+    # They are init's children now, which here may never reap them.
+    def ended(pid: int) -> bool:
+        try:
+            return (
+                pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+            )
+        except FileNotFoundError:
+            return True
+
+    wait_for(lambda: all(ended(pid) for pid in pids))
+
+
+def test_ctrl_c_in_a_call_parks_it(pool: Lanes, gate: Gate) -> None:
+    pid_of(pool)
+    timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        pool.call(operations.FILESYSTEM, gate.word, deadline=LONG)
+    assert pool._parked["storage"] == 1
+    pid_of(pool)
+
+
+def test_children_have_a_session_of_their_own(pool: Lanes) -> None:
+    pid = pid_of(pool)
+    assert os.getsid(pid) == pid
+    ignored = next(
+        line
+        for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("SigIgn:")
+    )
+    assert int(ignored.split()[1], 16) & 1 << (signal.SIGINT - 1)
+
+
+def test_a_child_inherits_neither_files_nor_environment(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OS_PASSWORD", "secret")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("LIBVIRT_AUTH_FILE", "/etc/auth.conf")
+    with open(tmp_path / "open", "w") as file:
+        os.set_inheritable(file.fileno(), True)
+        with Lanes("none", state_path=None) as pool:
+            pid = pid_of(pool)
+            environment = pathlib.Path(f"/proc/{pid}/environ").read_bytes()
+            links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    assert b"secret" not in environment and b"PYTHONPATH" not in environment
+    assert b"LIBVIRT_AUTH_FILE=/etc/auth.conf" in environment
+    assert sorted(links)[:-1] == ["/dev/null"] * 3
+    assert links[-1].startswith("socket:")
+
+
+def test_no_libvirt_is_one_clear_line() -> None:
+    with Lanes("no-libvirt", state_path=None) as pool, pytest.raises(LaneRefused) as caught:
+        pid_of(pool)
+    assert caught.value.code == "no-connection"
+    assert "libvirt" in caught.value.detail
+
+
+def test_a_child_that_cannot_start_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "COMMAND", (sys.executable, "-I", "-c", "raise SystemExit(1)"))
+    with Lanes("none", state_path=None) as pool, pytest.raises(LaneBroken, match="installed"):
+        pid_of(pool)
+    monkeypatch.setattr(child, "COMMAND", ("/nonexistent/python",))
+    with Lanes("none", state_path=None) as pool, pytest.raises(LaneBroken, match="started"):
+        pid_of(pool)
