@@ -56,7 +56,7 @@ def _gone(machine: Machine) -> None:
 
 
 def _restart(machine: Machine, options: str = "") -> None:
-    machine.run("kill -9 $(cat /run/agent.pid)")
+    machine.run("agent_end")
     _gone(machine)
     machine.run(f"agent {options}")
     _ready(machine)
@@ -82,7 +82,7 @@ def perform_states(machine: Machine) -> Observations:
     machine.domain.fsThaw()
     _restart(machine, "-b guest-get-fsinfo")
     look("refused")
-    machine.run("kill -9 $(cat /run/agent.pid)")
+    machine.run("agent_end")
     _gone(machine)
     look("disconnected")
     return seen
@@ -237,7 +237,8 @@ LIES = (
     Lie("unasked-lines", {"guest-get-fsinfo.run": "yes '{\"event\": 1}' | head -n 3000\n"}),
     Lie(
         "disks-that-depend-on-themselves",
-        _says(
+        claimed=MIB,
+        answers=_says(
             _filesystem(MIB, 50 * MIB, name="dm-0"),
             disks=[
                 {"name": "/dev/dm-0", "partition": False, "dependencies": ["/dev/dm-1"]},
@@ -250,17 +251,16 @@ LIES = (
 
 def perform_lies(machine: Machine) -> Observations:
     seen = {}
-    machine.run("kill -9 $(cat /run/agent.pid)")
+    machine.run("agent_end")
     _gone(machine)
     for lie in LIES:
-        files = {"guest-info": _INFO, **lie.answers}
-        for name, content in files.items():
-            machine.run(
-                f"mkdir -p /lab/{lie.name}; cat > /lab/{lie.name}/{name} << 'END'\n{content}END"
-            )
-        machine.run(f"agent_script /lab/fake-agent /lab/{lie.name}")
+        lines = [f"mkdir -p /lab/{lie.name}"]
+        for name, content in {"guest-info": _INFO, **lie.answers}.items():
+            lines.append(f"cat > /lab/{lie.name}/{name} << 'END'\n{content}END")
+        lines.append(f"agent_script /lab/fake-agent /lab/{lie.name}")
+        machine.run("\n".join(lines))
         _ready(machine)
-        found = take(machine, lie.name, guest=True)
+        found = take(machine, lie.name)
         if lie.name == "names-for-a-terminal":
             # Where people look: the table and the story.
             uri, uuid = machine.hypervisor.uri, machine.spec.uuid
@@ -268,7 +268,7 @@ def perform_lies(machine: Machine) -> Observations:
                 found.extra[form] = product.audit(uri, uuid, form=form)
             found.extra["story"] = product.run("explain", "--connect", uri, uuid, "vda")
         seen[lie.name] = found
-        machine.run("kill -9 $(cat /run/agent.pid); pkill yes || :")
+        machine.run("agent_end")
         _gone(machine)
     return seen
 

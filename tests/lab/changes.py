@@ -133,7 +133,7 @@ def perform_life(machine: Machine) -> Observations:
 
     machine.plug(Disk("vdc", 64 * MIB, "qcow2", serial=guests.UUID_3))
     machine.run(
-        "while [ ! -b /dev/vdc ]; do sleep 0.1; done; settle\n"
+        "while [ ! -b /dev/vdc ]; do sleep 0.1; done; settle; udev\n"
         "mkfs.ext4 -q /dev/vdc; mnt ext4 /dev/vdc /mnt/c; fill /mnt/c/x 7"
     )
     everything = ("vda", "vdb", "vdc")

@@ -48,6 +48,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         stage.close()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    stage = terminalreporter.config.stash.get(_STAGE, None)
+    if stage is not None and stage.timings:
+        terminalreporter.section("lab plays, in seconds: boot, play")
+        for (stack, name), (boot, perform) in stage.timings.items():
+            terminalreporter.write_line(f"{stack:8} {name:18} {boot:6.1f} {perform:6.1f}")
+
+
 @pytest.fixture
 def observe(request: pytest.FixtureRequest, stack: str) -> Iterator[Observe]:
     """The observation of a play by its label."""

@@ -425,7 +425,7 @@ SCENARIOS = (
         "btrfs-with-subvolumes",
         "4.2 btrfs: subvolumes collapse to the first mount",
         BTRFS_ONE,
-        (OnDisk("vda", ("/mnt/top",), kind="volume", covered=True, exact=True),),
+        (OnDisk("vda", ("/mnt/top",), kind="volume", exact=True),),
     ),
     Scenario(
         "btrfs-over-two-disks",

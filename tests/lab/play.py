@@ -11,6 +11,7 @@ import dataclasses
 import pathlib
 import shutil
 import threading
+import time
 from collections.abc import Callable
 
 from tests.lab import chroot, observe
@@ -44,6 +45,8 @@ class Stage:
         self._futures: dict[tuple[str, str], concurrent.futures.Future[Observations]] = {}
         self._hypervisors: dict[str, Hypervisor] = {}
         self._lock = threading.Lock()
+        #: seconds to boot and to perform, by stack and play
+        self.timings: dict[tuple[str, str], tuple[float, float]] = {}
 
     def plan(self, stack: str, play: Play) -> None:
         """Run the play when its turn comes; a play that is planned twice runs once."""
@@ -74,9 +77,13 @@ class Stage:
     def _run(self, stack: str, play: Play) -> Observations:
         hypervisor = self._hypervisor(stack)
         machine: Machine | None = None
+        began = time.monotonic()
         try:
             machine = boot(hypervisor, play.domain)
-            return play.perform(machine)
+            booted = time.monotonic()
+            found = play.perform(machine)
+            self.timings[stack, play.name] = (booted - began, time.monotonic() - booted)
+            return found
         except BaseException as error:
             error.add_note(f"{stack} {play.name}: console kept as {keep_console(hypervisor, play)}")
             raise

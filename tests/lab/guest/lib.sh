@@ -93,8 +93,13 @@ agent() {
 agent_script() {
     : > /run/lab-no-agent
     lab_port=$(port org.qemu.guest_agent.0)
-    sh "$@" <> "$lab_port" >&0 2> /run/agent.log &
+    setsid sh "$@" <> "$lab_port" >&0 2> /run/agent.log &
     echo $! > /run/agent.pid
+}
+
+# End whatever answers, and what it has started.
+agent_end() {
+    kill -9 "-$(cat /run/agent.pid)" 2> /dev/null || kill -9 "$(cat /run/agent.pid)"
 }
 
 # What the kernel's statfs says of every mounted file system with a size, one line each:
@@ -148,7 +153,6 @@ serve() {
             # Through a file, not a pipe, which a daemon started by the command would keep open.
             (set -e; . /run/lab-command) > /run/lab-output 2>&1 < /dev/null
             echo "status $?" >> /run/lab-output
-            udev
             base64 -w 0 /run/lab-output > /run/lab-answer
             echo >> /run/lab-answer
             cat /run/lab-answer >&3
