@@ -13,6 +13,7 @@ release = metadata.version("nova-diskaudit")
 extensions = ["catalogue", "oslo_config.sphinxext"]
 exclude_patterns = ["_extensions"]
 nitpicky = True
+smartquotes = False  # options and codes are to be copied
 html_theme = "alabaster"
 html_theme_options = {"page_width": "75em", "sidebar_width": "14em", "show_powered_by": False}
 html_extra_path = ["schema"]

@@ -83,9 +83,9 @@ def _summary(report: HostReport) -> Text:
     )
     second = (
         f"local disks ({sums.disks}): "
-        f"promised {_sum(sums.virtual_bytes, sums.virtual_unknown)}, "
-        f"held {_sum(sums.host_allocated_bytes, sums.host_allocated_unknown)}, "
-        f"guests say {_sum(sums.guest_used_bytes, sums.guest_used_unknown)}"
+        f"promised {_sum(sums.virtual_bytes, sums.virtual_unknown, sums.disks)}, "
+        f"held {_sum(sums.host_allocated_bytes, sums.host_allocated_unknown, sums.disks)}, "
+        f"guests say {_sum(sums.guest_used_bytes, sums.guest_used_unknown, sums.disks)}"
     )
     return Text(f"{first}\n{second}\n")
 
@@ -94,7 +94,9 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _sum(number: int, unknown: int) -> str:
+def _sum(number: int, unknown: int, disks: int) -> str:
+    if disks and unknown == disks:
+        return "-"  # a sum of nothing known is no 0
     return f"{size(number)} ({unknown} unknown)" if unknown else size(number)
 
 

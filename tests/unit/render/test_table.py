@@ -102,6 +102,11 @@ def test_colour_only_when_asked() -> None:
     assert "\x1b[1;31m" in table.render(sample.report(), color=True)
 
 
+def test_a_sum_of_nothing_known_is_not_zero() -> None:
+    page = table.render(_host(sample.silent()))
+    assert "promised 512 MiB, held 512 MiB, guests say -\n" in page
+
+
 def test_nothing_at_all() -> None:
     page = table.render(_host())
     assert page.startswith("host compute-1 at 2026-11-23 12:00:00Z: 0 instances, 0 disks\n")
