@@ -341,6 +341,7 @@ class _Stack:
     def __init__(self, disks: Iterable[GuestDisk]) -> None:
         self._disks = {disk.name: disk for disk in disks}
         self._users: dict[str, set[str]] = defaultdict(set)
+        self._volume_group: dict[str, bool] = {}
         for disk in self._disks.values():
             if not disk.partition:
                 for dependency in disk.dependencies:
@@ -363,12 +364,18 @@ class _Stack:
             if disk is None or len(set(disk.dependencies)) != 1:
                 return False
             below = disk.dependencies[0]
-            siblings = self._users[below] - {node}
-            if siblings and (
-                _STACKED_NAME.match(below) is not None
-                or not all(_DM_NAME.match(sibling) for sibling in siblings)
-                or any(set(self._disks[sibling].dependencies) != {below} for sibling in siblings)
-            ):
+            if len(self._users[below]) > 1 and not self._is_volume_group(below):
                 return False
             node = below
         return False
+
+    def _is_volume_group(self, below: str) -> bool:
+        """Whether all that lies on a partition or disk lies on nothing else; asked once each."""
+        known = self._volume_group.get(below)
+        if known is None:
+            known = _STACKED_NAME.match(below) is None and all(
+                _DM_NAME.match(user) and set(self._disks[user].dependencies) == {below}
+                for user in self._users[below]
+            )
+            self._volume_group[below] = known
+        return known
