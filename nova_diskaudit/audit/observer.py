@@ -117,6 +117,7 @@ class Observer:
     """One sweep through the given lanes."""
 
     def __init__(self, lanes: Lanes, options: Options) -> None:
+        lanes.warm_up("monitor", "storage", "evidence", *(("guest",) if options.ask_guests else ()))
         self._questions = Questions(lanes, options.timeout)
         self._images = Images(self._questions, options.path_map)
         self._options = options

@@ -23,9 +23,9 @@ from nova_diskaudit.facts import (
     StorageFacts,
 )
 
-# The monitor lane reads what libvirt knows; the evidence lane asks QEMU. Apart, because the first
-# never waits and the second may for ever: measured with 200 domains, one process for both made
-# the sweep 1.9 times as long as the bare bulk call, two made it CHANGEME.
+# The monitor lane reads what libvirt knows and never waits; the evidence lane asks QEMU and may
+# wait for ever. Two processes, so that the inventory goes on meanwhile: handing one process back
+# and forth between the two costs more than the calls (tests/bench/audit.py shows it).
 Kind = Literal["storage", "monitor", "evidence", "guest"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 TokenKind = Literal["stats", "guest"]

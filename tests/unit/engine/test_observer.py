@@ -53,6 +53,9 @@ class Lanes:
     def asked(self, operation: Any) -> list[str | None]:
         return [subject for name, subject in self.calls if name == operation.name]
 
+    def warm_up(self, *_: str) -> None:
+        pass
+
     def mounts(self) -> list[Mount]:
         return MOUNTS
 
