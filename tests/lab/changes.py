@@ -28,6 +28,8 @@ class Trim:
     filesystem: str = "ext4"
     #: writes many small files and keeps one in sixteen, so that every cluster stays in use
     scattered: bool = False
+    #: whether the file system covers the disk, so that what it no longer uses is known
+    covered: bool = False
 
     @property
     def mountpoint(self) -> str:
@@ -41,12 +43,18 @@ TRIMS = (
     Trim("qcow2-without-discard", Disk("vdd", 128 * MIB, "qcow2")),
     Trim("raw-xfs-with-discard", Disk("vde", 384 * MIB, discard=True), "xfs"),
     Trim("qcow2-xfs-with-discard", Disk("vdf", 384 * MIB, "qcow2", discard=True), "xfs"),
+    Trim("raw-vfat-with-discard", Disk("vdi", 96 * MIB, discard=True), "vfat", covered=True),
+    Trim("qcow2-vfat-without-discard", Disk("vdj", 96 * MIB, "qcow2"), "vfat", covered=True),
     Trim("qcow2-scattered", Disk("vdg", 128 * MIB, "qcow2", discard=True), scattered=True),
     Trim(
         "raw-preallocated-with-discard",
         Disk("vdh", 128 * MIB, discard=True, options="preallocation=falloc"),
     ),
 )
+
+
+# 4 KiB blocks: the default for small ext4 is 1 KiB, which no larger disk has.
+_MKFS = {"ext4": "mkfs.ext4 -q -b 4096", "xfs": "mkfs.xfs -q", "vfat": "mkfs.vfat"}
 
 
 def perform_trims(machine: Machine) -> Observations:
@@ -64,12 +72,7 @@ def _trim_script() -> str:
     lines = []
     for trim in TRIMS:
         device = f"/dev/{trim.disk.target}"
-        # 4 KiB blocks: the default for small ext4 is 1 KiB, which no larger disk has.
-        lines.append(
-            f"mkfs.ext4 -q -b 4096 {device}"
-            if trim.filesystem == "ext4"
-            else f"mkfs.xfs -q {device}"
-        )
+        lines.append(f"{_MKFS[trim.filesystem]} {device}")
         lines.append(f"mnt {trim.filesystem} {device} {trim.mountpoint}")
         lines.append(f"fill {trim.mountpoint}/kept 4")
         if trim.scattered:

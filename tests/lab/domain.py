@@ -15,6 +15,9 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 AGENT_PORT = "org.qemu.guest_agent.0"
 LAB_PORT = "org.nova-diskaudit.lab.0"
 
+#: the storage pool over the work directory
+POOL = "lab"
+
 PROJECT_ID = "5d6f3a2b1c9e4f708a1b2c3d4e5f6071"
 USER_ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
@@ -43,7 +46,7 @@ _XML = """\
   <metadata>
     {metadata}
   </metadata>
-  <memory unit="MiB">{memory}</memory>
+  <memory unit="MiB">{memory}</memory>{backing}
   <vcpu>1</vcpu>
   <os>
     <type arch="x86_64" machine="{machine}">hvm</type>{boot}
@@ -63,6 +66,9 @@ _BOOT = """
     <initrd>{initrd}</initrd>
     <cmdline>console=ttyS0 rdinit=/init quiet panic=-1 random.trust_cpu=on</cmdline>"""
 
+_SHARED = """
+  <memoryBacking><source type="memfd"/><access mode="shared"/></memoryBacking>"""
+
 Prepare = Callable[[Hypervisor, pathlib.Path], None]
 
 
@@ -78,7 +84,7 @@ class Disk:
     target: str
     size: int = 0
     format: str = "raw"
-    storage: Literal["file", "block", "nbd", "empty"] = "file"
+    storage: Literal["file", "block", "nbd", "dir", "volume", "vhostuser", "empty"] = "file"
     device: Literal["disk", "cdrom"] = "disk"
     serial: str = ""
     discard: bool = False
@@ -112,6 +118,9 @@ class Disk:
             "file": f"<source file={path}/>",
             "block": f"<source dev={path}/>",
             "nbd": f'<source protocol="nbd"><host transport="unix" socket={path}/></source>',
+            "dir": f"<source dir={path}/>",
+            "volume": f'<source pool="{POOL}" volume="{self.source}"/>',
+            "vhostuser": f'<source type="unix" path={path}/>',
             "empty": "",
         }[self.storage]
         kind = {"nbd": "network", "empty": "file"}.get(self.storage, self.storage)
@@ -141,6 +150,8 @@ class Domain:
     paused: bool = False
     started: bool = True
     nova: bool = True
+    #: whether another process may map the guest's memory
+    shared_memory: bool = False
 
     @property
     def uuid(self) -> str:
@@ -176,6 +187,7 @@ class Domain:
             memory=16 if self.script is None else 256,
             machine="pc" if self.script is None else "q35",
             boot=boot,
+            backing=_SHARED if self.shared_memory else "",
             cpu=cpu,
             devices="\n".join(devices),
         )

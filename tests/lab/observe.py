@@ -111,11 +111,11 @@ def disk_facts(machine: Machine, target: str, stats: dict[str, Any]) -> DiskFact
     disk = machine.disks[target]
     path = machine.path(target)
     allocated = under = length = None
-    if disk.storage == "file" and path.exists():
+    if disk.storage in ("file", "volume") and path.exists():
         allocated = machine.allocated(target)
     if disk.storage == "block":
         under = path.with_suffix(".disk").stat().st_blocks * 512
-    if disk.storage in ("file", "block") and path.exists():
+    if disk.storage in ("file", "volume", "block") and path.exists():
         length = storage.length(path)
     blkinfo, error = None, 0
     try:

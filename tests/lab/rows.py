@@ -385,3 +385,99 @@ OFF = (
         findings=_PREALLOCATED | _EQUAL,
     ),
 )
+
+# What QEMU makes of a directory: 1024 cylinders of 16 heads and 63 sectors.
+_VVFAT = 1024 * 16 * 63 * 512
+
+_SECRET = (
+    f'<encryption format="luks"><secret type="passphrase" uuid="{storage.LUKS_SECRET}"/>'
+    "</encryption>"
+)
+
+SPECIAL = (
+    Row(
+        "luks-written",
+        "1.2 file other",
+        Disk("vda", _SIZE, prepare=storage.luks(_SIZE), extra=_SECRET),
+        io=(_LAST,),
+        host=(HWM, DU),
+        trixie=(HWM, DU),
+        findings=_HIGH,
+    ),
+    Row(
+        "volume-qcow2",
+        "1.2 volume: as the type of its pool",
+        Disk(
+            "vdb",
+            _SIZE,
+            "qcow2",
+            storage="volume",
+            source="pooled.qcow2",
+            prepare=storage.volume("qcow2", _SIZE),
+        ),
+        io=(_FIRST,),
+        host=(DU, LS),
+        trixie=(DU, LS),
+    ),
+    Row(
+        "volume-raw",
+        "1.2 volume: as the type of its pool",
+        Disk(
+            "vdc",
+            _SIZE,
+            storage="volume",
+            source="pooled.raw",
+            prepare=storage.volume("raw", _SIZE),
+        ),
+        io=(_FIRST, _LAST),
+        host=(HWM, DU),
+        trixie=(DU, LS),
+        findings_host=_HIGH,
+    ),
+    Row(
+        "directory",
+        "1.2 dir (vvfat)",
+        Disk(
+            "vdd",
+            _VVFAT,
+            "fat",
+            storage="dir",
+            source="shown",
+            readonly=True,
+            prepare=storage.directory,
+        ),
+        host=(VSIZE, ZERO),
+        trixie=(VSIZE, ZERO),
+        findings=_UNKNOWN,
+    ),
+    Row(
+        "raw-reflinked",
+        "1.6 reflink: both files count the blocks that they share",
+        Disk(
+            "vde",
+            _SIZE,
+            source="reflink/clone.raw",
+            prepare=storage.reflinked(_SIZE, 8 * MIB),
+        ),
+        host=(DU, LS),
+        trixie=(DU, LS),
+        findings=frozenset({"reflink-shared"}),
+    ),
+)
+
+VHOST_USER = (
+    Row(
+        "vhost-user",
+        "1.2 vhost-user",
+        Disk(
+            "vda",
+            _SIZE,
+            storage="vhostuser",
+            source="vhost.sock",
+            prepare=storage.vhost_user(_SIZE),
+        ),
+        host=UNSUPPORTED,
+        trixie=UNSUPPORTED,
+        findings=_UNKNOWN | {"virtual-size-unknown"},
+    ),
+)

@@ -4,8 +4,11 @@
 import os
 import pathlib
 import subprocess
+import uuid
 
-from tests.lab.domain import MIB, Prepare
+import libvirt
+
+from tests.lab.domain import MIB, POOL, Prepare
 from tests.lab.hypervisor import Hypervisor
 
 
@@ -111,6 +114,84 @@ def nbd(kind: str, size: int) -> Prepare:
                 image.truncate(size + 4 * MIB)
         options = ("--persistent", "--discard=unmap", "--format=raw", f"--socket={path}")
         hypervisor.run("qemu-nbd", "--fork", *options, str(under))
+
+    return prepare
+
+
+#: of the secret that opens a LUKS image
+LUKS_SECRET = str(uuid.uuid5(uuid.NAMESPACE_DNS, "luks.lab.invalid"))
+
+
+def luks(size: int) -> Prepare:
+    """An image that QEMU encrypts, and the secret in libvirt that opens it."""
+
+    def prepare(hypervisor: Hypervisor, path: pathlib.Path) -> None:
+        secret = ("--object", "secret,id=key,data=open-sesame")
+        options = ("-o", "key-secret=key,iter-time=10")
+        hypervisor.run(
+            "qemu-img", "create", "-q", "-f", "luks", *secret, *options, str(path), str(size)
+        )
+        connection = libvirt.open(hypervisor.uri)
+        xml = f"<secret ephemeral='yes' private='yes'><uuid>{LUKS_SECRET}</uuid></secret>"
+        connection.secretDefineXML(xml).setValue(b"open-sesame")
+        connection.close()
+
+    return prepare
+
+
+def volume(kind: str, size: int) -> Prepare:
+    """An image that the domain knows by the name of its volume in a storage pool."""
+
+    def prepare(hypervisor: Hypervisor, path: pathlib.Path) -> None:
+        create(kind, size)(hypervisor, path)
+        connection = libvirt.open(hypervisor.uri)
+        if POOL not in connection.listStoragePools():
+            connection.storagePoolCreateXML(
+                f"<pool type='dir'><name>{POOL}</name>"
+                f"<target><path>{path.parent}</path></target></pool>"
+            )
+        connection.storagePoolLookupByName(POOL).refresh()
+        connection.close()
+
+    return prepare
+
+
+def directory(_: Hypervisor, path: pathlib.Path) -> None:
+    """A directory that QEMU shows as a FAT disk."""
+    path.mkdir()
+    (path / "file").write_bytes(b"x" * MIB)
+
+
+def vhost_user(size: int) -> Prepare:
+    """A disk that another process serves; *path* is its socket."""
+
+    def prepare(hypervisor: Hypervisor, path: pathlib.Path) -> None:
+        under = path.with_suffix(".export")
+        create("raw", size)(hypervisor, under)
+        hypervisor.run(
+            "qemu-storage-daemon",
+            "--daemonize",
+            *("--blockdev", f"driver=file,node-name=file,filename={under}"),
+            "--export",
+            f"type=vhost-user-blk,id=e,node-name=file,addr.type=unix,addr.path={path},writable=on",
+        )
+
+    return prepare
+
+
+def reflinked(size: int, held: int) -> Prepare:
+    """A raw file whose blocks another file shares, on an XFS of its own in *path*'s directory."""
+
+    def prepare(hypervisor: Hypervisor, path: pathlib.Path) -> None:
+        filesystem = path.parent.with_suffix(".xfs")
+        with filesystem.open("wb") as image:
+            image.truncate(512 * MIB)
+        subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", filesystem], check=True)
+        path.parent.mkdir()
+        subprocess.run(["mount", "-o", "loop", filesystem, path.parent], check=True)
+        origin = path.with_name("origin.raw")
+        raw_holding(size, held)(hypervisor, origin)
+        subprocess.run(["cp", "--reflink=always", origin, path], check=True)
 
     return prepare
 
