@@ -12,7 +12,7 @@ import datetime
 
 import msgspec
 
-from nova_diskaudit import blockinfo
+from nova_diskaudit import blockinfo, verdict
 from nova_diskaudit.attribute import DiskClaims, claims_of_disk
 from nova_diskaudit.audit.observer import Observer
 from nova_diskaudit.audit.options import AuditError, Options
@@ -250,18 +250,20 @@ def _arithmetic(disk: Disk, sighting: DiskSighting, claims: DiskClaims | None) -
                 result_bytes=disk.used.high,
             ),
         ]
-        if (
-            disk.reclaimable.high is not None
-            and held is not None
-            and disk.reclaimable.how != "none"
-        ):
-            steps.append(
+        if disk.reclaimable.how != "none" and held is not None and sighting.layers:
+            beside = verdict.metadata_bytes(held, sighting.layers[0].host_block_bytes)
+            steps += [
                 Step(
-                    name="reclaimable.high = min(A, max(0, V - Gd))",
-                    formula=f"min({held}, max(0, {promised} - {used}))",
+                    name="m, what the host counts beside the data (A / 64 + 16 blocks)",
+                    formula=str(beside),
+                    result_bytes=beside,
+                ),
+                Step(
+                    name="reclaimable.high = min(A, max(0, V - Gd) + m)",
+                    formula=f"min({held}, max(0, {promised} - {used}) + {beside})",
                     result_bytes=disk.reclaimable.high,
-                )
-            )
+                ),
+            ]
     if disk.used.bytes is not None and disk.reclaimable.estimate is not None and held is not None:
         steps.append(
             Step(

@@ -9,7 +9,7 @@ sizes of the filesystems that own a region of the disk, Gi those that share bloc
 * What is *stored* bounds nothing that is *used*: blocks reserved and never written, zeroes and
   compressed clusters use more than they store. A never enters used.
 * Blocks that can be freed are stored and not live: ``reclaimable.high = min(A, V - Gd + m)``,
-  where m allows for what the host's filesystem counts beside them (:func:`_metadata_bytes`).
+  where m allows for what the host's filesystem counts beside them (:func:`metadata_bytes`).
 * ``reclaimable.low`` is a promise, so it is made only where one holds: see :func:`_floor_bytes`.
 
 Pure: no I/O, no clock, no libvirt. ``tests/unit`` holds these rules against an independent set
@@ -92,7 +92,7 @@ def judge_reclaimable(
     if before.thick:
         high = 0
     elif virtual_bytes is not None:
-        beside = _metadata_bytes(high, before.host_block_bytes or _LARGEST_HOST_BLOCK_BYTES)
+        beside = metadata_bytes(high, before.host_block_bytes)
         high = min(high, max(0, virtual_bytes - live) + beside)
     estimate = None if used.bytes is None else min(high, max(0, max(allocated) - used.bytes))
     how: How
@@ -135,12 +135,12 @@ def _floor_bytes(
     # The most blocks of the host that one block of the guest touches, beginning on any sector.
     touched = -(-(block - _SECTOR_BYTES) // host_block) + 1
     held = -(-used.high * touched * host_block // block)
-    return max(0, allocated_bytes - held - _metadata_bytes(held, host_block))
+    return max(0, allocated_bytes - held - metadata_bytes(held, host_block))
 
 
-def _metadata_bytes(stored_bytes: int, host_block_bytes: int) -> int:
+def metadata_bytes(stored_bytes: int, host_block_bytes: int | None) -> int:
     """Bytes that ``st_blocks`` counts beside the data: extent tree, and the last block's rest."""
-    return stored_bytes // 64 + 16 * host_block_bytes
+    return stored_bytes // 64 + 16 * (host_block_bytes or _LARGEST_HOST_BLOCK_BYTES)
 
 
 def is_worthwhile(reclaimable: Reclaimable, virtual_bytes: int | None) -> bool:
