@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from nova_diskaudit import blockinfo, record, verdict
 from nova_diskaudit.attribute import Placed, attribute, claims_of_disk
 from nova_diskaudit.facts import (
@@ -222,8 +224,8 @@ def _allocated(
 def _holding(facts: LayerFacts, allocated_bytes: int | None) -> LayerFacts:
     """The facts of the verdict: an external data file makes their own count too small."""
     if facts.has_external_data:
-        return LayerFacts(
-            allocated_bytes=allocated_bytes, internal_snapshots=facts.internal_snapshots
+        return msgspec.structs.replace(
+            facts, allocated_bytes=allocated_bytes, allocated_source="qemu"
         )
     return facts
 
