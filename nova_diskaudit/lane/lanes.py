@@ -105,7 +105,7 @@ class Lanes:
             raise LaneRefused(reply.code, reply.detail or "")
         try:
             return msgspec.msgpack.decode(reply.result, type=operation.result)  # type: ignore[no-any-return]
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except wire.UNDECODABLE as error:
             raise LaneBroken(f"{operation.name}: not the promised result: {error}") from None
 
     def returned(self) -> list[str]:
@@ -214,12 +214,12 @@ class Lanes:
     def _put_back(self, child: Child) -> None:
         with self._changed:
             self._idle[child.kind].append(child)
-            self._changed.notify()
+            self._changed.notify_all()
 
     def _bury(self, child: Child) -> None:
         with self._changed:
             self._count[child.kind] -= 1
-            self._changed.notify()
+            self._changed.notify_all()
         self._supervisor.retire(child)
 
     def _park(self, child: Child, holder: Holder | None, subject: str) -> None:
@@ -227,7 +227,7 @@ class Lanes:
         with self._changed:
             self._count[child.kind] -= 1
             self._parked[child.kind] += 1
-            self._changed.notify()
+            self._changed.notify_all()
         if holder is not None:
             self._tokens.park(holder)
 
@@ -236,7 +236,7 @@ class Lanes:
                 self._parked[child.kind] -= 1
                 if reply is not None:
                     self._returned.append(subject)
-                self._changed.notify()
+                self._changed.notify_all()
             if holder is None:
                 return
             if reply is not None:

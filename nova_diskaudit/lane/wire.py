@@ -19,6 +19,10 @@ _LENGTH_BYTES = 4
 READY = 0
 
 
+#: what decoding raises for bytes of any other form
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
 class Request(msgspec.Struct, frozen=True, array_like=True):
     """One call; ``arguments`` is the encoded tuple that the operation declares."""
 
@@ -98,7 +102,7 @@ def decode_request(payload: bytes) -> Request:
     """
     try:
         return _request.decode(payload)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise ProtocolError(str(error)) from None
 
 
@@ -109,7 +113,7 @@ def decode_reply(payload: bytes) -> Reply:
     """
     try:
         return _reply.decode(payload)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise ProtocolError(str(error)) from None
 
 
