@@ -511,3 +511,56 @@ def test_worth_telling_from_64_mib_and_a_tenth_of_the_disk(
 ) -> None:
     gain = Reclaimable(low=low, high=None, estimate=estimate, how="trim")
     assert is_worthwhile(gain, size) is worthwhile
+
+
+@pytest.mark.parametrize(
+    ("claims", "exact"),
+    [
+        (DiskClaims(direct=((10, 900),)), 10),
+        (DiskClaims(direct=((10, 500), (20, 400))), 30),
+        (DiskClaims(direct=((10, 899),)), None),
+        (DiskClaims(direct=((10, 900),), inside=(5,)), None),
+        (DiskClaims(direct=((10, 900),), incomplete=True), None),
+        (DiskClaims(inside=(950,)), None),
+        (DiskClaims(), None),
+    ],
+)
+def test_a_use_is_exact_only_where_regions_cover_nine_tenths_and_nothing_else_is_there(
+    claims: DiskClaims, exact: int | None
+) -> None:
+    used = judge_used(1000, 1000, claims)
+    assert used.bytes == exact
+    assert (used.basis == "guest") == (exact is not None)
+
+
+def test_no_floor_without_a_second_look_a_raw_image_or_a_filesystem_that_keeps_its_extents() -> (
+    None
+):
+    size = 2**30
+    claims = DiskClaims(direct=((4096, size),), types=frozenset({"ext4"}))
+    used = judge_used(size, size, claims)
+
+    def low(
+        raw: bool = True, discard: bool = True, looked_again: bool = True, **changed: object
+    ) -> int:
+        fields: dict[str, object] = {
+            "allocated_bytes": size,
+            "allocated_source": "stat",
+            "host_block_bytes": 4096,
+            "shares_extents": False,
+        }
+        facts = LayerFacts(**(fields | changed))  # type: ignore[arg-type]
+        after = facts if looked_again else None
+        return judge_reclaimable(size, facts, after, claims, used, raw=raw, discard=discard).low
+
+    assert low() > size * 9 // 10
+    assert low(host_block_bytes=65536) < low()
+    assert low(raw=False) == 0
+    assert low(discard=False) == 0
+    assert low(looked_again=False) == 0
+    assert low(thick=True) == 0
+    assert low(shares_extents=None) == 0
+    assert low(shares_extents=True) == 0
+    assert low(host_block_bytes=None) == 0
+    assert low(allocated_source="qemu") == 0
+    assert low(internal_snapshots=1) == 0
