@@ -51,9 +51,22 @@ class Triple(msgspec.Struct, frozen=True, kw_only=True):
     physical: int
 
     @property
-    def all_equal(self) -> bool:
-        """Whether the three columns say the same."""
-        return self.capacity == self.allocation == self.physical
+    def look_equal(self) -> bool:
+        """Whether ``virsh domblkinfo --human`` prints three times the same.
+
+        A file that is reserved in full holds a few blocks more than its size, for the list of
+        its extents; whoever reads three equal sizes there does not see them.
+        """
+        return human(self.capacity) == human(self.allocation) == human(self.physical)
+
+
+def human(count_bytes: int) -> str:
+    """A size as ``virsh --human`` prints it (libvirt ``tools/vsh.c``, ``vshPrettyCapacity``)."""
+    size, units = float(count_bytes), ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
+        del units[0]
+    return f"{size:.3f} {units[0]}"
 
 
 class Qmp(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,13 +74,15 @@ class Qmp(msgspec.Struct, frozen=True, kw_only=True):
 
     ``actual_size`` is None when the driver reports none (libvirt then takes ``virtual_size``).
     ``wr_highest_offset`` is None when it is 0 *or* absent: both give the same triple.
-    ``length`` is what libvirt finds by seeking to the end, None where it cannot.
+    ``offset_is_absent``: the guest has written, so it is absent. ``length`` is what libvirt finds
+    by seeking to the end, None where it cannot.
     """
 
     virtual_size: int
     actual_size: int | None
     wr_highest_offset: int | None
     length: int | None
+    offset_is_absent: bool = False
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +112,7 @@ def qmp_behind(storage: str, stats: BlockStats, facts: LayerFacts) -> Qmp | None
         actual_size=actual,
         wr_highest_offset=stats.allocation or None,
         length=length,
+        offset_is_absent=not stats.allocation and bool(stats.written_bytes),
     )
 
 
@@ -177,24 +193,25 @@ def allocation_is_high_water_mark(storage: str, image_format: str | None, qmp: Q
 def cause_of_equality(
     storage: str, image_format: str | None, triple: Triple, qmp: Qmp | None
 ) -> Cause | None:
-    """Why capacity, allocation and physical are equal; None when they are not.
+    """Why capacity, allocation and physical look equal; None when they do not.
 
-    :param qmp: None for a domain that is not running. Whether a network disk is of the old
-        kind before its first write (A) or of the new kind (G) cannot be told from these
-        numbers: both read A.
+    :param qmp: None for a domain that is not running. A network disk that nobody has written
+        to reads A, though on a recent libvirt and QEMU it will still be so after the first
+        write (G): only that write tells the two apart.
     """
-    if not triple.all_equal:
+    if not triple.look_equal:
         return None
     if storage == "block":
         return "E"
     if storage not in ("file", "dir"):
-        at_end = qmp is not None and qmp.wr_highest_offset == triple.capacity
-        return "B" if at_end else "A"
+        if qmp is not None and qmp.wr_highest_offset is not None:
+            return "B"
+        return "G" if qmp is not None and qmp.offset_is_absent else "A"
     if image_format == "qcow2":
         return "F"
     if qmp is not None and qmp.wr_highest_offset is not None:
         if qmp.actual_size == 0:
             return "D"
-        if qmp.actual_size != qmp.virtual_size:
+        if qmp.actual_size is not None and qmp.actual_size < qmp.virtual_size:
             return "B"
     return "C"

@@ -112,12 +112,16 @@ class LayerFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BlockStats(msgspec.Struct, frozen=True, kw_only=True):
-    """``block.N.{capacity,allocation,physical}`` of one disk; a missing key is None."""
+    """``block.N.{capacity,allocation,physical}`` of one disk; a missing key is None.
+
+    ``written_bytes`` is ``block.N.wr.bytes``: what the guest wrote since QEMU started.
+    """
 
     capacity: int | None
     allocation: int | None
     physical: int | None
     as_of: datetime.datetime
+    written_bytes: int | None = None
 
 
 # --- what the host says -----------------------------------------------------------------------

@@ -56,6 +56,7 @@ def block_stats(
                 capacity=numbers.get(f"block.{n}.capacity"),
                 allocation=numbers.get(f"block.{n}.allocation"),
                 physical=numbers.get(f"block.{n}.physical"),
+                written_bytes=numbers.get(f"block.{n}.wr.bytes"),
                 as_of=as_of,
             )
     return found

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
+
 from nova_diskaudit.conclude import conclude, conclude_instance
 from nova_diskaudit.facts import DiskSighting, Doubt, HostSighting, StorageFacts, StorageSighting
 from nova_diskaudit.record import Disk
@@ -49,6 +52,32 @@ def test_the_seed_three_equal_numbers_and_a_guest_that_is_two_percent_full() -> 
     assert {"triple-equal", "preallocated", "untrimmed", "discard-disabled"} <= codes(one)
     (triple,) = [f.message for f in one.findings if f.code == "triple-equal"]
     assert "(C: " in triple
+
+
+def test_a_few_blocks_beside_the_data_do_not_hide_that_three_numbers_look_equal() -> None:
+    held = facts(allocated_bytes=2 * GIB + 4096, fully_reserved=True)
+    triple = stats(2 * GIB, 2 * GIB, 2 * GIB + 4096)
+    seen = sighting(domain(), {"vda": DiskSighting(layers=(held,), stats=triple)})
+    (one,) = conclude_instance(seen).disks
+    (told,) = [f.message for f in one.findings if f.code == "triple-equal"]
+    assert "(C: " in told
+
+
+@pytest.mark.parametrize(
+    ("allocation", "written", "cause"), [(0, 0, "A"), (0, 4096, "G"), (2 * GIB, 4096, "B")]
+)
+def test_a_network_disk_tells_why_all_of_it_seems_allocated(
+    allocation: int, written: int, cause: str
+) -> None:
+    remote = disk(layers=(layer(storage="network:nbd", source="export", format="raw"),))
+    unknown = facts(
+        allocated_bytes=None, container_bytes=None, virtual_bytes=None, allocated_source=None
+    )
+    triple = msgspec.structs.replace(stats(2 * GIB, allocation, 2 * GIB), written_bytes=written)
+    seen = sighting(domain(remote), {"vda": DiskSighting(layers=(unknown,), stats=triple)})
+    (one,) = conclude_instance(seen).disks
+    (told,) = [f.message for f in one.findings if f.code == "triple-equal"]
+    assert f"({cause}: " in told
 
 
 def test_a_high_water_mark_is_named_and_never_used_as_usage() -> None:
