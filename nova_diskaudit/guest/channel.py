@@ -84,6 +84,9 @@ def translate(error: libvirt.libvirtError) -> AgentError:
     if number == libvirt.VIR_ERR_AGENT_UNRESPONSIVE:
         if "not connected" in text or "disappeared" in text:
             return AgentError("agent-disconnected", text)
+        if "due to an error" in text:
+            # It once sent what is no JSON; libvirt then refuses it until the channel is reopened.
+            return AgentError("agent-reply-invalid", text)
         return AgentError("agent-timeout", text)
     if number in (libvirt.VIR_ERR_OPERATION_TIMEOUT, _AGENT_COMMAND_TIMEOUT):
         return AgentError("agent-timeout", text)
