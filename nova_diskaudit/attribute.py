@@ -178,7 +178,7 @@ def claims_of_disk(target: str, placed: Iterable[Placed]) -> DiskClaims:
             incomplete = True
             continue
         assert fs.used_bytes is not None
-        total += fs.total_bytes or 0
+        total += _size(fs)
         if item.place == "direct":
             direct.append((fs.used_bytes, _size(fs)))
             types.add(fs.type)

@@ -177,13 +177,13 @@ class Observer:
             found = ask(operations.PROCESSES, seconds=STORAGE_SECONDS, missed="evidence-missing")
             processes.update({} if isinstance(found, Doubt) else found)
 
-        scanning = _start(scan)  # while libvirt makes its list
+        scanning = _Worker(scan)  # while libvirt makes its list
         hostname, listed = self._inventory()
         self._subjects = [
             _Subject(uuid=uuid, name=name, as_of=_now())
             for uuid, name in _choose(listed, self._options.instances)
         ]
-        scanning.join()
+        scanning.finish()
         for subject in self._subjects:
             subject.process = processes.get(subject.uuid)
         self._look_at_domains()
@@ -210,8 +210,8 @@ class Observer:
                 finished.append(subject)
                 self._tell(len(finished))
 
-        hypervisors = _start(ask_hypervisors)
-        guests = [_start(ask_guests) for _ in range(_GUEST_WORKERS)]
+        hypervisors = _Worker(ask_hypervisors)
+        guests = [_Worker(ask_guests) for _ in range(_GUEST_WORKERS)]
         for subject in self._subjects:
             self._describe(subject)
             self._probe(subject)
@@ -220,8 +220,8 @@ class Observer:
         hypervisors.join()
         for _ in guests:
             to_guest.put(None)
-        for thread in guests:
-            thread.join()
+        for worker in (hypervisors, *guests):
+            worker.finish()
 
     def _inventory(self) -> tuple[str, list[tuple[str, str]]]:
         ask, missed = self._questions.ask, "domain-unreadable"
@@ -352,10 +352,26 @@ def _choose(listed: Sequence[tuple[str, str]], wanted: Sequence[str]) -> Sequenc
     return list(chosen)
 
 
-def _start(work: Callable[[], None]) -> threading.Thread:
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread
+class _Worker(threading.Thread):
+    """A thread whose fault is not lost: :meth:`finish` raises it where the work was wanted."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self._work = work
+        self._fault: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except BaseException as fault:
+            self._fault = fault
+
+    def finish(self) -> None:
+        """Wait for the end of the work."""
+        self.join()
+        if self._fault is not None:
+            raise self._fault
 
 
 def _now() -> datetime.datetime:

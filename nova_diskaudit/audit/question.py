@@ -13,6 +13,7 @@ from nova_diskaudit.lane.lanes import Lanes
 from nova_diskaudit.lane.operations import Operation
 
 _T = TypeVar("_T")
+_TOO_LATE = Doubt(code="audit-deadline", detail="no answer within --timeout")
 
 
 class Questions:
@@ -38,14 +39,14 @@ class Questions:
         """
         left = self._end - time.monotonic()
         if left <= 0:
-            return Doubt(code="audit-deadline")
+            return _TOO_LATE
         try:
             return self._lanes.call(
                 operation, *arguments, deadline=min(seconds, left), subject=subject
             )
         except DeadlineMissed:
             if left < seconds:
-                return Doubt(code="audit-deadline")
+                return _TOO_LATE
             return Doubt(code=missed, detail=f"no answer in {seconds:g} s")
         except NoToken:
             return Doubt(code="libvirt-busy")

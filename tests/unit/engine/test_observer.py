@@ -229,8 +229,15 @@ def test_instances_are_chosen_by_uuid_or_name_and_unknown_ones_are_an_error() ->
 
 def test_a_domain_without_a_process_is_never_asked() -> None:
     lanes = Lanes(guest(1))
-    lanes.faults["processes"] = lambda: {}
     lanes.faults["processes"] = lambda: LaneBroken("no /proc")
     _, codes = observe(lanes)
     assert "evidence-missing" in codes["instance-1"]
     assert not lanes.asked(operations.BLOCK_STATS)
+
+
+def test_a_fault_of_our_own_is_raised_and_not_taken_for_silence() -> None:
+    for operation in ("processes", "block_stats", "agent"):
+        lanes = Lanes(guest(1), guest(2))
+        lanes.faults[operation] = lambda *_: ZeroDivisionError("a bug")
+        with pytest.raises(ZeroDivisionError):
+            observe(lanes)
