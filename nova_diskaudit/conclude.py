@@ -29,6 +29,7 @@ from nova_diskaudit.kind import kind_of, volume_id
 from nova_diskaudit.record import Disk, Filesystem, Finding, Guest, Instance, LibvirtTriple
 
 _NO_FACTS = LayerFacts()
+_SIZE_UNKNOWN = "virtual-size-unknown"
 _NO_LAYER = Layer(storage="none", source=None, format=None)
 
 
@@ -94,7 +95,9 @@ def conclude_disk(seen: Sighting, disk: DiskDefinition, placed: tuple[Placed, ..
     findings = [_explained(d) for d in (sighting.doubt, doubt, backing_doubt) if d]
     findings += _storage_findings(disk, sighting, now)
     if size is None and disk.layers and not any(f.severity == "error" for f in findings):
-        findings.append(finding("virtual-size-unknown"))
+        findings.append(
+            finding(_SIZE_UNKNOWN, before.detail if before.code == _SIZE_UNKNOWN else None)
+        )
     findings += _libvirt_findings(disk, sighting, seen.domain)
     if verdict.is_worthwhile(reclaimable, size) and reclaimable.how != "none":
         detail = f"held {allocated} bytes, used {used.bytes} by the guest's word"
@@ -255,7 +258,8 @@ def _storage_findings(
         return [finding("no-medium")]
     findings = []
     for facts in sighting.layers:
-        if facts.code is not None:
+        # A size that the image does not tell is missed only if nobody else told it.
+        if facts.code not in (None, _SIZE_UNKNOWN):
             findings.append(finding(facts.code, facts.detail))
     if sighting.data_file is not None and sighting.data_file.code is not None:
         findings.append(finding(sighting.data_file.code, sighting.data_file.detail))

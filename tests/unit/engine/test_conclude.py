@@ -212,6 +212,20 @@ def test_many_equal_findings_become_one_that_counts_them() -> None:
     assert whole.disks[0].guest_used_bytes is None
 
 
+def test_a_size_that_only_qemu_knows_is_missed_only_while_it_is_silent() -> None:
+    luks = facts(virtual_bytes=None, code="virtual-size-unknown", detail="encrypted")
+    running = sighting(
+        domain(), {"vda": DiskSighting(layers=(luks,), stats=stats(GIB, 0, 100 * MIB))}
+    )
+    (one,) = conclude_instance(running).disks
+    assert one.virtual_bytes == GIB
+    assert "virtual-size-unknown" not in codes(one)
+    stopped = sighting(domain(state="shutoff"), {"vda": DiskSighting(layers=(luks,))})
+    (one,) = conclude_instance(stopped).disks
+    assert one.virtual_bytes is None
+    assert "virtual-size-unknown" in codes(one)
+
+
 def test_a_storage_sums_what_is_promised_on_it_each_file_once() -> None:
     two = sighting(domain(disk("vda"), disk("vdb")))
     report = conclude(
