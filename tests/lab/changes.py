@@ -30,6 +30,8 @@ class Trim:
     scattered: bool = False
     #: whether the file system covers the disk, so that what it no longer uses is known
     covered: bool = False
+    #: what is written and deleted again, in MiB
+    big: int = 24
 
     @property
     def mountpoint(self) -> str:
@@ -43,8 +45,12 @@ TRIMS = (
     Trim("qcow2-without-discard", Disk("vdd", 128 * MIB, "qcow2")),
     Trim("raw-xfs-with-discard", Disk("vde", 384 * MIB, discard=True), "xfs"),
     Trim("qcow2-xfs-with-discard", Disk("vdf", 384 * MIB, "qcow2", discard=True), "xfs"),
-    Trim("raw-vfat-with-discard", Disk("vdi", 96 * MIB, discard=True), "vfat", covered=True),
-    Trim("qcow2-vfat-without-discard", Disk("vdj", 96 * MIB, "qcow2"), "vfat", covered=True),
+    Trim(
+        "raw-vfat-with-discard", Disk("vdi", 96 * MIB, discard=True), "vfat", covered=True, big=72
+    ),
+    Trim(
+        "qcow2-vfat-without-discard", Disk("vdj", 96 * MIB, "qcow2"), "vfat", covered=True, big=72
+    ),
     Trim("qcow2-scattered", Disk("vdg", 128 * MIB, "qcow2", discard=True), scattered=True),
     Trim(
         "raw-preallocated-with-discard",
@@ -78,7 +84,7 @@ def _trim_script() -> str:
         if trim.scattered:
             lines.append(f"scatter {trim.mountpoint} 4096")
         else:
-            lines.append(f"fill {trim.mountpoint}/big 40")
+            lines.append(f"fill {trim.mountpoint}/big {trim.big}")
     return "\n".join(lines) + "\n"
 
 

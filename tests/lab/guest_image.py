@@ -15,6 +15,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import time
 
 from tests.lab import chroot
 
@@ -98,7 +99,14 @@ def ensure() -> GuestImage:
             partial.mkdir()
             _build(partial)
             partial.rename(path)
+            _forget_old_ones(path)
     return GuestImage(path / "vmlinuz", path / "initramfs")
+
+
+def _forget_old_ones(path: pathlib.Path, days: int = 7) -> None:
+    for other in path.parent.glob("guest-????????????????"):
+        if other != path and other.stat().st_mtime < time.time() - days * 86400:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _key() -> str:

@@ -216,11 +216,12 @@ class Hypervisor:
         return done.stdout
 
     def _make_directory(self) -> None:
-        # The directory is made and locked before anything starts, or a sweep by another run
-        # could take it for a left-over.
-        self.directory = _root() / f"{self.stack}-{secrets.token_hex(4)}"
-        self.directory.mkdir(parents=True, mode=0o755)
-        self._lock = _take_lock(self.directory, make=True)
+        # It gets its name when it is locked: a sweep by another run takes the rest for left-overs.
+        name = f"{self.stack}-{secrets.token_hex(4)}"
+        fresh = _root() / f".{name}"
+        fresh.mkdir(parents=True, mode=0o755)
+        self._lock = _take_lock(fresh, make=True)
+        self.directory = fresh.rename(_root() / name)
         for name in (*_PRIVATE, "images"):
             (self.directory / name).mkdir(mode=0o755)
         (self.directory / "etc/qemu.conf").write_text(_QEMU_CONF)
@@ -298,7 +299,7 @@ def sweep() -> None:
     root = _root()
     if not root.is_dir():
         return
-    for directory in root.iterdir():
+    for directory in root.glob("[!.]*"):
         lock = _take_lock(directory, make=False)
         if lock >= 0:
             _dismantle(directory)

@@ -86,6 +86,9 @@ class Observation:
             said = facts.blkinfo or f"error {facts.blkinfo_error}"
             lines.append(f"  {target}: domblkinfo {said}, du {facts.allocated}, ls {facts.length}")
             lines.append(f"    domstats {facts.stats}")
+        for target, answer in self.explain.items():
+            start = answer.output.find('"domblkinfo"')
+            lines.append(f"  explain {target}: {answer.status} {answer.output[start:][:600]}")
         lines += [f"  truth: {found}" for found in self.truth.values()]
         lines.append(f"  agent: {json.dumps(self.replies)[:4000]}")
         lines.append(f"  audit: {self.audit.status} {self.audit.output[:9000]}")
