@@ -339,6 +339,7 @@ def test_the_path_map_comes_first_and_ends_at_a_slash(directory: pathlib.Path) -
     (directory / "there").mkdir()
     (directory / "there" / "a").write_bytes(b"x" * 8192)
     (directory / "herein").write_bytes(b"x" * 512)
+    (directory / "therein").write_bytes(b"x" * 1024)
     path_map = [(f"{directory}/here", f"{directory}/there/")]
     layers = [layer(directory / "here/a"), layer(directory / "herein")]
     mapped, other = storage.probe_layers(layers, None, path_map)

@@ -160,6 +160,14 @@ def test_kill_9_between_calls_goes_unnoticed(pool: Lanes) -> None:
     wait_for(lambda: is_gone(first))
 
 
+def test_a_child_that_died_idle_is_not_asked_what_may_not_be_repeated(pool: Lanes) -> None:
+    assert pool.call(operations.AGENT, "a", "1", 1, deadline=LONG) == b"1"
+    (process,) = pool._supervisor._children
+    os.kill(process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert pool.call(operations.AGENT, "a", "2", 1, deadline=LONG) == b"2"
+
+
 def test_kill_9_during_an_agent_call_is_not_repeated(pool: Lanes, gate: Gate) -> None:
     error: list[BaseException] = []
 
@@ -326,6 +334,27 @@ def test_close_leaves_no_process_and_remembers(tmp_path: pathlib.Path, gate: Gat
         assert pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG) == {}
     with Lanes("none", state_path=state) as pool:
         assert pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG) == {}
+
+
+def test_close_remembers_calls_that_are_within_their_deadline(
+    tmp_path: pathlib.Path, gate: Gate
+) -> None:
+    state = tmp_path / "tokens.json"
+    gate.libvirt_says_busy(10_000_000)
+    pool = Lanes("none", state_path=state)
+
+    def ask() -> None:
+        with contextlib.suppress(LaneBroken):
+            pool.call(operations.BLOCK_STATS, gate.word, QEMU, deadline=LONG)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    gate.await_begun()
+    pool.close()
+    asking.join(LONG)
+    with Lanes("none", state_path=state) as pool, pytest.raises(NoToken) as caught:
+        pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG)
+    assert caught.value.holders == (gate.word,)
 
 
 def test_close_ends_calls_in_other_threads(gate: Gate) -> None:

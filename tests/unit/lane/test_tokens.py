@@ -108,6 +108,17 @@ def test_an_orphan_holds_until_its_call_has_ended() -> None:
     stats(some, "b")
 
 
+def test_libvirt_is_asked_about_an_orphan_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SETTLE_SECONDS", 3600.0)
+    asked: list[Holder] = []
+    some = Tokens(None, lambda holder: bool(asked.append(holder)))
+    some.orphan(stats(some))
+    for _ in range(5):
+        with pytest.raises(NoToken):
+            stats(some, "b")
+    assert len(asked) == 1
+
+
 def test_an_orphan_of_a_guest_ends_with_its_time_and_not_by_libvirts_word(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
