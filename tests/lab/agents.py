@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.lab import guests, product
 from tests.lab.domain import MIB, Disk, Domain
-from tests.lab.machine import Machine, await_true
+from tests.lab.machine import Machine, await_true, boot
 from tests.lab.observe import take
 from tests.lab.play import Observations, Play
 
@@ -43,6 +43,8 @@ class Scenario:
     findings: frozenset[str]
     #: what the guest is held to have said of vda; LIKE_STATFS for its real numbers
     claimed: int | None = None
+    #: the same of vdb
+    claimed_of_other: int | None = None
     #: the longest that the audit may take, in seconds
     seconds: float = 15
 
@@ -139,8 +141,9 @@ class Lie:
     name: str
     answers: dict[str, str]
     findings: frozenset[str] = frozenset()
-    #: the bytes that are held to be claimed as used on vda
+    #: the bytes that are held to be claimed as used on vda, and on vdb
     claimed: int | None = None
+    claimed_of_other: int | None = None
     seconds: float = 15
 
 
@@ -156,6 +159,12 @@ def _long_name() -> str:
     reply = json.dumps({"return": [_filesystem(MIB, 50 * MIB, mountpoint="/mnt/LONG")]})
     head, _, tail = reply.partition("LONG")
     return f"printf '%s' '{head}'\nyes x | tr -d '\\n' | head -c {MIB}\nprintf '%s\\n' '{tail}'\n"
+
+
+VICTIM_SERIAL = "7e57d15c-0000-4000-8000-00000000cafe"
+
+#: another tenant's instance on the same host
+VICTIM = Domain("agent-victim", (Disk("vda", 64 * MIB, serial=VICTIM_SERIAL),))
 
 
 _INFO = json.dumps({"return": {"version": "8.2.0", "supported_commands": []}}) + "\n"
@@ -177,6 +186,16 @@ LIES = (
         "used-above-disk",
         _says(_filesystem(1 << 40, 1 << 41)),
         frozenset({"guest-claim-exceeds-disk"}),
+    ),
+    # A tenant may say of its own disks what it likes: the serial counts, not the address.
+    Lie(
+        "serial-and-address-disagree",
+        _says(_filesystem(MIB, 50 * MIB, serial=guests.UUID_2[:20])),
+        claimed_of_other=MIB,
+    ),
+    Lie(
+        "serial-of-another-instance",
+        _says(_filesystem(MIB, 50 * MIB, serial=VICTIM_SERIAL[:20], slot=9, bus=9)),
     ),
     Lie("serial-of-nobody", _says(_filesystem(MIB, 50 * MIB, serial="nobody", slot=9, bus=9))),
     Lie(
@@ -267,6 +286,11 @@ def perform_lies(machine: Machine) -> Observations:
             for form in ("table", "prometheus"):
                 found.extra[form] = product.audit(uri, uuid, form=form)
             found.extra["story"] = product.run("explain", "--connect", uri, uuid, "vda")
+        if lie.name == "serial-of-another-instance":
+            other = boot(machine.hypervisor, VICTIM)
+            uri, uuids = machine.hypervisor.uri, (machine.spec.uuid, VICTIM.uuid)
+            found.extra["both"] = product.audit(uri, *uuids)
+            other.stop()
         seen[lie.name] = found
         machine.run("agent_end")
         _gone(machine)
@@ -297,7 +321,14 @@ SCENARIOS = (
     ),
     *(
         Scenario(
-            lie.name, "4.2, 6.1 hostile", LIARS, lie.name, lie.findings, lie.claimed, lie.seconds
+            lie.name,
+            "4.2, 6.1 hostile",
+            LIARS,
+            lie.name,
+            lie.findings,
+            lie.claimed,
+            lie.claimed_of_other,
+            lie.seconds,
         )
         for lie in LIES
     ),

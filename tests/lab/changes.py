@@ -82,7 +82,7 @@ def _trim_script() -> str:
         lines.append(f"mnt {trim.filesystem} {device} {trim.mountpoint}")
         lines.append(f"fill {trim.mountpoint}/kept 4")
         if trim.scattered:
-            lines.append(f"scatter {trim.mountpoint} 4096")
+            lines.append(f"scatter {trim.mountpoint} 2048")
         else:
             lines.append(f"fill {trim.mountpoint}/big {trim.big}")
     return "\n".join(lines) + "\n"

@@ -256,8 +256,8 @@ BTRFS_TWO = Play(
     Domain(
         "btrfs-two",
         (
-            Disk("vda", 256 * MIB, serial=UUID_1),
-            Disk("vdb", 256 * MIB, serial=UUID_2),
+            Disk("vda", 192 * MIB, serial=UUID_1),
+            Disk("vdb", 192 * MIB, serial=UUID_2),
             Disk("vdc", 64 * MIB, serial=UUID_3),
         ),
         """
@@ -265,7 +265,7 @@ modprobe btrfs
 mkfs.btrfs -q -d single -m single /dev/vda /dev/vdb
 btrfs -q device scan
 mnt btrfs /dev/vda /mnt/both
-fill /mnt/both/a 300
+fill /mnt/both/a 210
 mkfs.ext4 -q /dev/vdc
 mnt ext4 /dev/vdc /mnt/other
 """,

@@ -64,7 +64,7 @@ def all_codes(seen: Observation) -> set[str]:
 def test_the_reason_is_given(observe: Observe, stack: str, scenario: agents.Scenario) -> None:
     seen = observe(scenario.play, scenario.label)
     assert scenario.findings <= all_codes(seen)
-    if scenario.claimed is None and not scenario.findings:
+    if {scenario.claimed, scenario.claimed_of_other} == {None} and not scenario.findings:
         # Whatever the reason is called, a number does not vanish without one.
         assert any(code.startswith(("agent-", "guest-", "filesystem-")) for code in all_codes(seen))
 
@@ -74,18 +74,28 @@ def test_only_what_can_be_believed_is_summed(
     observe: Observe, stack: str, scenario: agents.Scenario
 ) -> None:
     seen = observe(scenario.play, scenario.label)
-    claimed = scenario.claimed
-    if claimed == agents.LIKE_STATFS:
-        claimed = seen.truth["/mnt/a"].used_bytes
-    assert seen.audited("vda")["guest_used_bytes"] == claimed
-    for target in MOUNTS:
+    claims = {"vda": scenario.claimed, "vdb": scenario.claimed_of_other}
+    if scenario.claimed == agents.LIKE_STATFS:
+        claims = {target: seen.truth[point].used_bytes for target, point in MOUNTS.items()}
+    for target, claimed in claims.items():
         disk = seen.audited(target)
         used, reclaimable = disk["used"], disk["reclaimable"]
+        assert disk["guest_used_bytes"] == claimed
         assert 0 <= used["low"] <= used["high"] <= disk["virtual_bytes"]
         assert 0 <= reclaimable["low"] <= reclaimable["high"] <= disk["host_allocated_bytes"]
         if claimed is None:
-            assert disk["used"]["bytes"] is None
+            assert used["bytes"] is None
             assert reclaimable["low"] == 0
+
+
+def test_nobody_speaks_of_the_disks_of_others(observe: Observe, stack: str) -> None:
+    seen = observe(agents.LIARS, "serial-of-another-instance")
+    both = {entry["uuid"]: entry for entry in seen.extra["both"].json["instances"]}
+    (disk,) = both[agents.VICTIM.uuid]["disks"]
+    assert disk["serial"] == agents.VICTIM_SERIAL
+    assert disk["guest_used_bytes"] is None
+    assert disk["used"]["low"] == 0
+    assert both[agents.VICTIM.uuid]["filesystems"] == []
 
 
 @pytest.mark.parametrize("scenario", HONEST, ids=lambda s: s.name)

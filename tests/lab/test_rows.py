@@ -129,6 +129,11 @@ def test_the_audit_tells_the_truth(observe: Observe, stack: str, scenario: Case)
         assert disk["container_bytes"] == facts.length
     assert row.codes(stack) <= seen.codes(row.disk.target)
     assert not row.never(stack) & seen.codes(row.disk.target)
+    # A reason is given exactly where a number is missing.
+    codes = seen.codes(row.disk.target)
+    if row.disk.storage != "empty":
+        assert (disk["virtual_bytes"] is None) == ("virtual-size-unknown" in codes)
+        assert (disk["host_allocated_bytes"] is None) == ("host-allocation-unknown" in codes)
     assert disk["format"] == (row.disk.format if row.disk.storage != "empty" else disk["format"])
     # No guest runs here, so nothing is known of what is used.
     assert disk["guest_used_bytes"] is None

@@ -128,8 +128,9 @@ mnt() {
 # are made once: an emulated processor is slow at them.
 fill() {
     [ -f /run/lab-noise ] || dd if=/dev/urandom of=/run/lab-noise bs=1M count=1 2> /dev/null
-    for _ in $(seq "$2"); do cat /run/lab-noise; done | dd of="$1" bs=1M iflag=fullblock conv=fsync \
-        2> /dev/null
+    # shellcheck disable=SC2046
+    cat $(yes /run/lab-noise | head -n "$2") > "$1"
+    sync
 }
 
 # scatter DIRECTORY COUNT: files of one block each, one after another.
