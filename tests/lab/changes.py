@@ -137,7 +137,7 @@ def _job_is_ready(machine: Machine) -> bool:
 
 def perform_life(machine: Machine) -> Observations:
     _ready(machine)
-    everything = ("vda", "vdb")
+    everything: tuple[str, ...] = ("vda", "vdb")
     seen = {"settled": take(machine, "settled", guest=True, explain=everything)}
 
     machine.plug(Disk("vdc", 64 * MIB, "qcow2", serial=guests.UUID_3))

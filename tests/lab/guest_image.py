@@ -52,7 +52,7 @@ nls_ascii nls_iso8859-1 nls_utf8 dm_mod dm_crypt dm_thin_pool dm_snapshot raid0 
 loop overlay aesni_intel xts ecb cbc essiv sha256_generic algif_skcipher algif_hash
 """
 
-_CONFIGURATION = {
+_CONFIGURATION: dict[str, str | pathlib.Path] = {
     # No udev runs in the guest: LVM makes its nodes by itself, and asks nobody which disks exist.
     "/etc/lvm/lvm.conf": """\
 activation { udev_sync = 0 udev_rules = 0 monitoring = 0 }
@@ -152,9 +152,8 @@ def _build(directory: pathlib.Path) -> None:
 
 def _unpack_kernel(directory: pathlib.Path) -> str:
     depends = _output("apt-cache", "depends", "--important", _KERNEL)
-    package = next(w for w in depends.split() if w.startswith("linux-image-"))
-    if package == _KERNEL:
-        package = next(w for w in depends.split()[1:] if w.startswith("linux-image-"))
+    words = (word for word in depends.split() if word != _KERNEL)
+    package = next(word for word in words if word.startswith("linux-image-"))
     # apt's own user cannot write here.
     _output("apt-get", "-o", "APT::Sandbox::User=root", "download", package, cwd=directory)
     _output("dpkg", "-x", str(next(directory.glob("*.deb"))), str(directory))

@@ -67,7 +67,17 @@ def iso(hypervisor: Hypervisor, path: pathlib.Path) -> None:
         data = pathlib.Path(directory) / "openstack/latest"
         data.mkdir(parents=True)
         (data / "meta_data.json").write_text('{"uuid": "lab"}' + " " * 100_000)
-        command = ["genisoimage", "-quiet", "-J", "-r", "-V", "config-2", "-o", path, directory]
+        command = [
+            "genisoimage",
+            "-quiet",
+            "-J",
+            "-r",
+            "-V",
+            "config-2",
+            "-o",
+            str(path),
+            directory,
+        ]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
@@ -78,10 +88,11 @@ def squashfs(hypervisor: Hypervisor, path: pathlib.Path) -> None:
         content.mkdir()
         tree.mkdir()
         (content / "data").write_bytes(bytes(range(256)) * 4096)
-        command = ["mksquashfs", content, tree / "snap.squashfs", "-quiet", "-no-progress"]
+        image = str(tree / "snap.squashfs")
+        command = ["mksquashfs", str(content), image, "-quiet", "-no-progress"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        with path.open("wb") as image:
-            image.truncate(128 * MIB)
+        with path.open("wb") as disk:
+            disk.truncate(128 * MIB)
         subprocess.run(["mkfs.ext4", "-q", "-F", "-d", tree, path], check=True)
 
 

@@ -17,7 +17,7 @@ import libvirt
 import libvirt_qemu
 
 from tests.lab import guest_image
-from tests.lab.domain import LAB_PORT, Disk, Domain
+from tests.lab.domain import Disk, Domain
 from tests.lab.hypervisor import Hypervisor
 
 
@@ -235,6 +235,15 @@ def boot(hypervisor: Hypervisor, domain: Domain) -> Machine:
     return machine
 
 
+def qemu_is_alive(pid: int) -> bool:
+    """Whether the process exists and is more than an entry that nobody has waited for."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+    return "State:\tZ" not in status
+
+
 def await_true(what: str, check: Any, seconds: float = 30) -> None:
     """Wait until *check* returns something true."""
     deadline = time.monotonic() + seconds
@@ -242,6 +251,3 @@ def await_true(what: str, check: Any, seconds: float = 30) -> None:
         if time.monotonic() > deadline:
             raise GuestError(f"not within {seconds:.0f} s: {what}")
         time.sleep(0.05)
-
-
-__all__ = ["LAB_PORT", "Disk", "Filesystem", "GuestError", "Machine", "Numbers", "boot"]

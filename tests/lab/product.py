@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from typing import Any
+from typing import IO, Any
 
 COMMAND = pathlib.Path(sys.executable).with_name("nova-diskaudit")
 
@@ -44,11 +44,13 @@ def run(*arguments: str, seconds: float = 120) -> Answer:
         _, status, usage = os.wait4(process.pid, 0)
         watchdog.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
-        texts = []
-        for stream in (out, errors):
-            stream.seek(0)
-            texts.append(stream.read().decode(errors="backslashreplace"))
-    return Answer(process.returncode, *texts, usage.ru_maxrss << 10)
+        said, complained = (_text(stream) for stream in (out, errors))
+    return Answer(process.returncode, said, complained, usage.ru_maxrss << 10)
+
+
+def _text(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode(errors="backslashreplace")
 
 
 def audit(uri: str, *instances: str, form: str = "json") -> Answer:

@@ -94,7 +94,7 @@ def loop(kind: str, size: int) -> Prepare:
         under = path.with_suffix(".disk")
         with under.open("wb") as image:
             image.truncate(size if kind == "raw" else size + 4 * MIB)
-        attach = ["losetup", "--find", "--show", under]
+        attach = ["losetup", "--find", "--show", str(under)]
         done = subprocess.run(attach, capture_output=True, text=True, check=True)
         path.symlink_to(done.stdout.strip())
         if kind != "raw":
