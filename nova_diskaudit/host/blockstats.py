@@ -9,23 +9,18 @@ QEMU is back, even after the caller died (measured on libvirt 9.0). Hence the lo
 from __future__ import annotations
 
 import datetime
-import time
 
 import libvirt
 
 from nova_diskaudit.facts import BlockInfo, BlockStats, Process
 from nova_diskaudit.host.errors import HostError
-from nova_diskaudit.host.inventory import control_of, lookup, translate
+from nova_diskaudit.host.inventory import lookup, translate, why_busy
 from nova_diskaudit.host.processes import exists, why_silent
 
 # Ask for these groups only: asking for all of them once leaked memory (CVE-2020-12430).
 _GROUPS = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_BLOCK
 _FLAGS = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
 _MAX_RECORDS = 4096
-
-_YOUNG_JOB_MILLISECONDS = 2000
-_LOOKS = 4
-_PAUSE_SECONDS = 0.015
 
 
 def block_stats(
@@ -94,17 +89,6 @@ def look_first(domain: libvirt.virDomain, process: Process) -> None:
     why = why_silent(process)
     if why is not None:
         raise HostError("qemu-unresponsive", why)
-    for look in range(_LOOKS):
-        if look:
-            time.sleep(_PAUSE_SECONDS)
-        control = control_of(domain)
-        if control.state == "ok":
-            return
-        if control.state == "busy" and control.milliseconds < _YOUNG_JOB_MILLISECONDS:
-            return
-    if control.state == "error":
-        raise HostError("qemu-unresponsive", "libvirt's monitor connection to QEMU is broken")
-    raise HostError(
-        "qemu-unresponsive",
-        f"another call has been waiting for QEMU for {control.milliseconds / 1000:.1f} s",
-    )
+    why = why_busy(domain)
+    if why is not None:
+        raise HostError("qemu-unresponsive", why)

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is made of libvirt's answers when they contradict each other, or come too late."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+
+import libvirt
+import pytest
+
+from nova_diskaudit.facts import Process
+from nova_diskaudit.host import blockstats, inventory
+from nova_diskaudit.host.errors import HostError
+from nova_diskaudit.host.processes import _stat
+from tests.unit.host.test_domxml import RUNNING, SHUTOFF
+
+RUNS, PAUSED, OFF, CRASHED = 1, 3, 5, 6
+OK, JOB, OCCUPIED, ERROR = (0, 0, 0), (1, 0, 60_000), (2, 0, 60_000), (3, 3, 0)
+YOUNG = (2, 0, 1999)
+
+
+class Libvirt:
+    """A connection and its one domain, with prepared answers; the last one is repeated."""
+
+    def __init__(
+        self,
+        states: Iterable[int] = (RUNS,),
+        xmls: Iterable[str] = (RUNNING,),
+        controls: Iterable[tuple[int, int, int] | Exception] = (OK,),
+        version: int = 9_000_000,
+        stats: dict[str, object] | None = None,
+    ) -> None:
+        self._states, self._xmls, self._controls = list(states), list(xmls), list(controls)
+        self._version, self._stats = version, stats or {}
+        self.asked: list[str] = []
+
+    def _next(self, name: str, answers: list) -> object:  # type: ignore[type-arg]
+        self.asked.append(name)
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def lookupByUUIDString(self, uuid: str) -> Libvirt:
+        return self
+
+    def getLibVersion(self) -> int:
+        return self._version
+
+    def state(self) -> list[object]:
+        return [self._next("state", self._states), 0]
+
+    def XMLDesc(self, flags: int) -> object:
+        assert flags == 0
+        return self._next("xml", self._xmls)
+
+    def controlInfo(self) -> object:
+        return self._next("control", self._controls)
+
+    def domainListGetStats(self, domains: object, groups: int, flags: int) -> object:
+        self.asked.append("stats")
+        assert groups == libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_BLOCK
+        assert flags == libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+        return [(self, self._stats)]
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "_JOB_PAUSE_SECONDS", 0)
+
+
+def not_running() -> libvirt.libvirtError:
+    error = libvirt.libvirtError("")
+    error.err = (libvirt.VIR_ERR_OPERATION_INVALID, 10, "domain is not running") + (None,) * 6
+    return error
+
+
+@pytest.mark.parametrize(
+    ("states", "xmls", "state"),
+    [
+        ([RUNS], [RUNNING], "running"),
+        ([PAUSED], [RUNNING], "paused"),
+        ([OFF], [SHUTOFF], "shutoff"),
+        ([CRASHED], [SHUTOFF], "crashed"),
+        ([CRASHED], [RUNNING], "crashed"),
+        # It stopped, or started, between the two questions.
+        ([RUNS, OFF], [SHUTOFF], "shutoff"),
+        ([OFF, RUNS], [RUNNING], "running"),
+        # It never agrees: then nothing is believed.
+        ([RUNS], [SHUTOFF], "unknown"),
+        ([OFF], [RUNNING], "unknown"),
+        ([99], [SHUTOFF], "unknown"),
+    ],
+)
+def test_state_and_description_must_agree(states: list[int], xmls: list[str], state: str) -> None:
+    started = datetime.datetime.now(datetime.UTC)
+    domain = inventory.describe(Libvirt(states, xmls), "u")  # type: ignore[arg-type]
+    assert domain.state == state
+    assert domain.seen_at >= started
+
+
+@pytest.mark.parametrize(
+    ("version", "controls", "asked"),
+    [
+        (9_000_000, [OCCUPIED], True),
+        (11_003_000, [OK], True),
+        (11_003_000, [YOUNG], True),
+        (11_003_000, [OCCUPIED], False),
+        (11_003_000, [ERROR], False),
+        (11_003_000, [JOB, JOB, OK], True),
+        (11_003_000, [not_running()], True),
+    ],
+)
+def test_a_newer_libvirt_is_not_asked_behind_an_old_job(
+    version: int, controls: list[object], asked: bool
+) -> None:
+    source = Libvirt(version=version, controls=controls)  # type: ignore[arg-type]
+    if asked:
+        inventory.describe(source, "u")  # type: ignore[arg-type]
+    else:
+        with pytest.raises(HostError) as caught:
+            inventory.describe(source, "u")  # type: ignore[arg-type]
+        assert caught.value.code == "qemu-unresponsive"
+    assert ("xml" in source.asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("controls", "code"),
+    [
+        ([OK], None),
+        ([YOUNG], None),
+        ([OCCUPIED, OCCUPIED, OCCUPIED, OK], None),
+        ([OCCUPIED], "qemu-unresponsive"),
+        ([JOB], "qemu-unresponsive"),
+        ([ERROR], "qemu-unresponsive"),
+        ([not_running()], "guest-not-running"),
+        ([OCCUPIED, not_running()], "guest-not-running"),
+    ],
+)
+def test_who_is_asked_for_block_numbers(controls: list[object], code: str | None) -> None:
+    source = Libvirt(controls=controls)  # type: ignore[arg-type]
+    me = Process(pid=1, start_ticks=_stat(1)[1])
+    if code is None:
+        blockstats.block_stats(source, "u", me)  # type: ignore[arg-type]
+    else:
+        with pytest.raises(HostError) as caught:
+            blockstats.block_stats(source, "u", me)  # type: ignore[arg-type]
+        assert caught.value.code == code
+    assert ("stats" in source.asked) == (code is None)
+
+
+def test_records_go_by_name_and_a_missing_number_is_none() -> None:
+    stats = {
+        "state.state": 1,
+        "block.count": 5,
+        "block.0.name": "hda",
+        "block.1.name": "vda",
+        "block.1.capacity": 10,
+        "block.1.allocation": 0,
+        "block.1.physical": 7,
+        "block.1.something.new": "x",
+        "block.2.name": "vda",  # the target of a copy
+        "block.2.capacity": 99,
+        "block.3.capacity": 5,  # a record without a name
+    }
+    me = Process(pid=1, start_ticks=_stat(1)[1])
+    found = blockstats.block_stats(Libvirt(stats=stats), "u", me)  # type: ignore[arg-type]
+    assert set(found) == {"hda", "vda"}
+    vda, hda = found["vda"], found["hda"]
+    assert (vda.capacity, vda.allocation, vda.physical) == (10, 0, 7)
+    assert (hda.capacity, hda.allocation, hda.physical) == (None, None, None)
+
+
+def test_numbers_of_nobody() -> None:
+    me = Process(pid=1, start_ticks=_stat(1)[1])
+    assert blockstats.block_stats(Libvirt(), "u", me) == {}  # type: ignore[arg-type]
