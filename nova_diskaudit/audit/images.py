@@ -59,8 +59,9 @@ class Images:
         if layer.storage not in ("file", "block", "dir") or not layer.source:
             return None
         for prefix, replacement in self._path_map:
-            if layer.source.startswith(prefix):
-                return replacement + layer.source[len(prefix) :]
+            stem = prefix.rstrip("/")
+            if layer.source == prefix or layer.source.startswith(f"{stem}/"):
+                return replacement.rstrip("/") + layer.source[len(stem) :]
         return layer.source
 
     def _look(
