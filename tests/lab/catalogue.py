@@ -77,7 +77,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
     ),
     "1.6: how allocation misleads": (
         _of("the mark begins anew with QEMU", "raw-restarted", "block-raw-restarted"),
-        _of("the mark is missing during an active commit", "life-committing-vda"),
+        _of("an active commit that is ready to pivot", "life-committing-vda"),
         _of("the backing chain is left out", "qcow2-overlay", "life-snapshotted-vda"),
         _of("internal snapshots are counted", "qcow2-internal-snapshot"),
         _of("reflinked files count what they share", "raw-reflinked"),

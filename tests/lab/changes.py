@@ -2,6 +2,7 @@
 """What happens to disks while they live: written, deleted, trimmed, plugged, snapshotted."""
 
 import dataclasses
+import functools
 
 import libvirt
 
@@ -130,9 +131,10 @@ _SNAPSHOT = """\
 """
 
 
-def _job_is_ready(machine: Machine) -> bool:
-    job = machine.domain.blockJobInfo("vda", 0)
-    return bool(job) and job["cur"] == job["end"] and "ready='yes'" in machine.domain.XMLDesc(0)
+def _job_is_ready(machine: Machine, target: str) -> bool:
+    job = machine.domain.blockJobInfo(target, 0)
+    ready = machine.domain.XMLDesc(0).count("ready='yes'")
+    return bool(job) and job["cur"] == job["end"] and ready >= ("vda", "vdb").index(target) + 1
 
 
 def perform_life(machine: Machine) -> Observations:
@@ -158,12 +160,16 @@ def perform_life(machine: Machine) -> Observations:
     seen["snapshotted"] = take(machine, "snapshotted", guest=True, explain=everything)
 
     commit = libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE
-    machine.domain.blockCommit("vda", None, None, 0, commit)
-    await_true("the commit is ready", lambda: _job_is_ready(machine))
+    for target in ("vda", "vdb"):
+        machine.domain.blockCommit(target, None, None, 0, commit)
+        await_true("the commit is ready", functools.partial(_job_is_ready, machine, target))
     seen["committing"] = take(machine, "committing", guest=True, explain=everything)
-    machine.domain.blockJobAbort("vda", libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
-    await_true("the commit ends", lambda: not machine.domain.blockJobInfo("vda", 0))
-    machine.run("fill /mnt/a/z 2")
+    for target in ("vda", "vdb"):
+        machine.domain.blockJobAbort(target, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
+        await_true(
+            "the commit ends", lambda target=target: not machine.domain.blockJobInfo(target, 0)
+        )
+    machine.run("fill /mnt/a/z 2; fill /mnt/b/z 2")
     seen["committed"] = take(machine, "committed", guest=True, explain=everything)
 
     machine.domain.suspend()

@@ -45,9 +45,9 @@ _LIFE = [
         ("plugged", "hot-plug", ("vda", "vdb", "vdc")),
         ("snapshotted", "external snapshot while running", ("vda", "vdb"), _OVERLAY),
         ("committing", "1.6 active commit, ready", ("vda", "vdb"), _OVERLAY),
-        ("committed", "block commit while running", ("vda",)),
-        ("paused", "paused", ("vda",), frozenset(), False),
-        ("off", "1.4 shut off", ("vda",), frozenset(), False),
+        ("committed", "block commit while running", ("vda", "vdb")),
+        ("paused", "paused", ("vda", "vdb"), frozenset(), False),
+        ("off", "1.4 shut off", ("vda", "vdb"), frozenset(), False),
     )
     for target in targets
 ]
