@@ -328,6 +328,8 @@ def _mount(option: str, *paths: pathlib.Path) -> None:
 def _dismantle(directory: pathlib.Path) -> None:
     """Kill, unmount, remove. The caller holds the lock."""
     deadline = time.monotonic() + 20
+    # Found now: once the images are unmounted, the kernel tells their names without a directory.
+    loops = _loops(directory)
     # A QEMU that waits for a stopped file system dies only when that mount is gone, so the mounts
     # are taken away while the processes are being killed.
     while members := _members(directory.name):
@@ -337,7 +339,8 @@ def _dismantle(directory: pathlib.Path) -> None:
             raise HypervisorError(f"{directory}: processes {members} do not die")
         time.sleep(0.02)
     _unmount(directory)
-    _detach_loops(directory)
+    for device in loops:
+        subprocess.run(["losetup", "--detach", device], check=False)
     # rmtree must not walk into a mount: what is mounted there is not ours.
     if left := _mounts_below(directory):
         raise HypervisorError(f"{directory}: still mounted: {', '.join(left)}")
@@ -349,12 +352,14 @@ def _unmount(directory: pathlib.Path) -> None:
         subprocess.run(["umount", "--lazy", point], check=False, stderr=subprocess.DEVNULL)
 
 
-def _detach_loops(directory: pathlib.Path) -> None:
-    """Free the loop devices over files of the directory."""
-    for found in pathlib.Path("/sys/block").glob("loop*/loop/backing_file"):
+def _loops(directory: pathlib.Path) -> list[str]:
+    """The loop devices over files of the directory."""
+    found = []
+    for backing in pathlib.Path("/sys/block").glob("loop*/loop/backing_file"):
         with contextlib.suppress(OSError):
-            if found.read_text().startswith(f"{directory}/"):
-                subprocess.run(["losetup", "--detach", f"/dev/{found.parts[3]}"], check=False)
+            if backing.read_text().startswith(f"{directory}/"):
+                found.append(f"/dev/{backing.parts[3]}")
+    return found
 
 
 def main() -> None:

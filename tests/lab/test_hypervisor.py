@@ -5,12 +5,20 @@ import pathlib
 import subprocess
 import sys
 
-from tests.lab import hypervisor
+from tests.lab import hypervisor, storage
 from tests.lab.domain import MIB, Disk, Domain
 from tests.lab.hypervisor import Hypervisor
 from tests.lab.machine import boot, qemu_is_alive
 
-_DOMAIN = Domain("private", (Disk("vda", MIB),), agent_channel=False)
+_DOMAIN = Domain(
+    "private",
+    (
+        Disk("vda", MIB),
+        Disk("vdb", MIB, storage="block", prepare=storage.loop("raw", MIB)),
+        Disk("vdc", MIB, source="reflink/clone.raw", prepare=storage.reflinked(MIB, 4096)),
+    ),
+    agent_channel=False,
+)
 
 # Starts a domain, says which, and dies as by the kernel's hand.
 _KILLED = """
@@ -28,6 +36,12 @@ def mounts() -> str:
     return pathlib.Path("/proc/self/mounts").read_text()
 
 
+def loops() -> set[str]:
+    """The loop devices in use, with the file under each."""
+    found = pathlib.Path("/sys/block").glob("loop*/loop/backing_file")
+    return {f"{path.parts[3]} {path.read_text()}" for path in found}
+
+
 def machines_own() -> list[pathlib.Path]:
     """The files of the machine's own libvirt."""
     roots = ("/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt")
@@ -35,9 +49,10 @@ def machines_own() -> list[pathlib.Path]:
 
 
 def test_it_touches_nothing_and_leaves_nothing(stack: str) -> None:
-    before = machines_own()
+    before, loops_before = machines_own(), loops()
     with Hypervisor(stack) as private:
         machine = boot(private, _DOMAIN)
+        assert len(loops() - loops_before) >= 2
         pid = private.qemu_pid("private")
         assert set(private.members()) >= {private.pid, pid}
         assert (private.directory / "etc/qemu/private.xml").exists()
@@ -47,9 +62,13 @@ def test_it_touches_nothing_and_leaves_nothing(stack: str) -> None:
     assert not private.directory.exists()
     assert private.directory.name not in mounts()
     assert private.members() == []
+    assert not {
+        entry for entry in loops() - loops_before if "private" in entry or "reflink" in entry
+    }
 
 
 def test_a_killed_run_is_cleared_away(stack: str) -> None:
+    before = loops()
     command = [sys.executable, "-c", _KILLED.format(stack=stack)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     directory, pid = done.stdout.split()
@@ -58,6 +77,7 @@ def test_a_killed_run_is_cleared_away(stack: str) -> None:
     assert not qemu_is_alive(int(pid))
     assert not pathlib.Path(directory).exists()
     assert pathlib.Path(directory).name not in mounts()
+    assert not {entry for entry in loops() - before if "private" in entry or "reflink" in entry}
 
 
 def test_a_living_run_is_not(stack: str) -> None:
