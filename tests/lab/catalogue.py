@@ -62,7 +62,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         _of("file", "off-raw", "off-qcow2", "off-raw-preallocated", "life-off-vda"),
         _of("block raw", "off-block-raw"),
         _of("block, another format", "off-block-qcow2"),
-        _of("network: an error", "off-nbd"),
+        _of("network, and a volume: an error", "off-nbd", "off-volume"),
         _not("gluster", "needs a Gluster cluster"),
     ),
     "1.5: all three numbers equal": (

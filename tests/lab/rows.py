@@ -384,6 +384,21 @@ OFF = (
         trixie=(DU, LS),
         findings=_PREALLOCATED | _EQUAL,
     ),
+    Row(
+        "off-volume",
+        "1.4 volume that no start has translated",
+        Disk(
+            "vdg",
+            _SIZE,
+            "qcow2",
+            storage="volume",
+            source="pooled-off.qcow2",
+            prepare=storage.volume("qcow2", _SIZE),
+        ),
+        host=INTERNAL,
+        trixie=INTERNAL,
+        findings=_UNKNOWN | {"virtual-size-unknown"},
+    ),
 )
 
 # What QEMU makes of a directory: 1024 cylinders of 16 heads and 63 sectors.
