@@ -42,8 +42,11 @@ class Libvirt:
             raise answer
         return answer
 
-    def lookupByUUIDString(self, uuid: str) -> Libvirt:
-        return self
+    def listAllDomains(self) -> list[Libvirt]:
+        return [self]
+
+    def UUIDString(self) -> str:
+        return "u"
 
     def getLibVersion(self) -> int:
         return self._version
@@ -175,3 +178,22 @@ def test_records_go_by_name_and_a_missing_number_is_none() -> None:
 def test_numbers_of_nobody() -> None:
     me = Process(pid=1, start_ticks=_stat(1)[1])
     assert blockstats.block_stats(Libvirt(), "u", me) == {}  # type: ignore[arg-type]
+
+
+def test_a_handle_is_fetched_once_and_a_domain_that_is_not_listed_is_gone() -> None:
+    source = Libvirt()
+    lists = 0
+
+    def listed() -> list[Libvirt]:
+        nonlocal lists
+        lists += 1
+        return [source]
+
+    source.listAllDomains = listed  # type: ignore[method-assign]
+    for _ in range(3):
+        assert inventory.lookup(source, "u") is source  # type: ignore[arg-type, comparison-overlap]
+    assert lists == 1
+    with pytest.raises(HostError) as raised:
+        inventory.lookup(source, "v")  # type: ignore[arg-type]
+    assert raised.value.code == "domain-gone"
+    assert lists == 2
