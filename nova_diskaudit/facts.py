@@ -124,6 +124,14 @@ class BlockStats(msgspec.Struct, frozen=True, kw_only=True):
     written_bytes: int | None = None
 
 
+class StatsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Block stats of one domain of several, by target; with a ``code`` it was not asked."""
+
+    disks: dict[str, BlockStats]
+    code: str | None = None
+    detail: str | None = None
+
+
 # --- what the host says -----------------------------------------------------------------------
 
 

@@ -18,11 +18,12 @@ from collections.abc import Callable, Sequence
 from nova_diskaudit.audit.images import STORAGE_SECONDS, Images
 from nova_diskaudit.audit.interview import interview
 from nova_diskaudit.audit.options import AuditError, Options
-from nova_diskaudit.audit.question import Questions
+from nova_diskaudit.audit.question import Questions, known_doubt
 from nova_diskaudit.audit.storages import look_at_storages
 from nova_diskaudit.facts import (
     BlockInfo,
     BlockStats,
+    Control,
     DiskSighting,
     Domain,
     Doubt,
@@ -42,6 +43,10 @@ _STATS_SECONDS = 5.0
 # libvirt synchronises with the agent first, for up to 10 s that no timeout of ours shortens.
 _AGENT_SYNC_SECONDS = 10.0
 _GUEST_WORKERS = 2
+_CONTROL_SECONDS = 1.0
+# Domains in one question for block stats: one by one, each costs a fifth more; and as many as
+# this lose their evidence to one that hangs.
+_ASKED_TOGETHER = 8
 # States with a QEMU that answers. A suspended or crashed one may never do.
 _ASKED_STATES = ("running", "paused")
 
@@ -200,9 +205,10 @@ class Observer:
         finished: list[_Subject] = []
 
         def ask_hypervisors() -> None:
-            for subject in iter(to_hypervisor.get, None):
-                self._evidence(subject)
-                to_guest.put(subject)
+            for several in iter(lambda: _some(to_hypervisor), []):
+                self._evidence(several)
+                for subject in several:
+                    to_guest.put(subject)
 
         def ask_guests() -> None:
             for subject in iter(to_guest.get, None):
@@ -267,26 +273,53 @@ class Observer:
             if disk.data_file:
                 subject.data_files[disk.target] = facts[disk.data_file]
 
-    def _evidence(self, subject: _Subject) -> None:
-        if not subject.may_be_asked:
+    def _evidence(self, several: list[_Subject]) -> None:
+        """Ask libvirt for block stats of some domains in one question."""
+        asked: list[tuple[_Subject, Process]] = []
+        for subject in several:
+            if not subject.may_be_asked:
+                continue
+            if subject.process is None:
+                detail = "its QEMU process was not found in /proc"
+                subject.doubts.append(Doubt(code="evidence-missing", detail=detail))
+            else:
+                asked.append((subject, subject.process))
+        if not asked:
             return
-        if subject.process is None:
-            subject.doubts.append(
-                Doubt(code="evidence-missing", detail="its QEMU process was not found in /proc")
-            )
-            return
-        answer = self._questions.ask(
-            operations.BLOCK_STATS,
-            subject.uuid,
-            subject.process,
+        answers = self._questions.ask(
+            operations.BLOCK_STATS_OF_SEVERAL,
+            [(subject.uuid, process) for subject, process in asked],
             seconds=_STATS_SECONDS,
             missed="qemu-unresponsive",
+            subject=asked[0][0].uuid,
+        )
+        for subject, process in asked:
+            if isinstance(answers, Doubt):
+                alone = len(asked) == 1
+                doubt = answers if alone else self._own_part(answers, subject, process)
+                subject.doubts.append(doubt)
+                continue
+            answer = answers.get(subject.uuid)
+            if answer is not None and answer.code is not None:
+                subject.doubts.append(known_doubt(answer.code, answer.detail, "qemu-unresponsive"))
+            elif answer is not None:
+                subject.stats = answer.disks
+
+    def _own_part(self, doubt: Doubt, subject: _Subject, process: Process) -> Doubt:
+        """What the doubt about several domains is for one: only who is stuck is to blame."""
+        if doubt.code != "qemu-unresponsive":
+            return doubt
+        control = self._questions.ask(
+            operations.CONTROL,
+            subject.uuid,
+            process,
+            seconds=_CONTROL_SECONDS,
+            missed="libvirt-busy",
             subject=subject.uuid,
         )
-        if isinstance(answer, Doubt):
-            subject.doubts.append(answer)
-        else:
-            subject.stats = answer
+        if isinstance(control, Control) and control.state == "ok":
+            return Doubt(code="libvirt-busy", detail="asked together with a QEMU that hangs")
+        return doubt
 
     def _guest(self, subject: _Subject) -> None:
         domain = subject.domain
@@ -350,6 +383,22 @@ def _choose(listed: Sequence[tuple[str, str]], wanted: Sequence[str]) -> Sequenc
             raise AuditError(f"no domain is called {word!r}; virsh list --all --uuid --name tells")
         chosen.update(dict.fromkeys(matches))
     return list(chosen)
+
+
+def _some(source: _Queue) -> list[_Subject]:
+    """The next domains that are ready, at least one; empty at the end."""
+    several: list[_Subject] = []
+    while len(several) < _ASKED_TOGETHER:
+        try:
+            subject = source.get(block=not several)
+        except queue.Empty:
+            break
+        if subject is None:
+            if several:
+                source.put(None)  # for the next time
+            break
+        several.append(subject)
+    return several
 
 
 class _Worker(threading.Thread):

@@ -51,7 +51,11 @@ class Questions:
         except NoToken:
             return Doubt(code="libvirt-busy")
         except LaneRefused as refusal:
-            code = refusal.code if refusal.code in CATALOGUE else missed
-            return Doubt(code=code, detail=refusal.detail)
+            return known_doubt(refusal.code, refusal.detail, missed)
         except LaneBroken as broken:
             return Doubt(code=missed, detail=str(broken))
+
+
+def known_doubt(code: str, detail: str | None, otherwise: str) -> Doubt:
+    """A doubt with a code of the catalogue; another one's text goes under ``otherwise``."""
+    return Doubt(code=code if code in CATALOGUE else otherwise, detail=detail)

@@ -9,10 +9,11 @@ QEMU is back, even after the caller died (measured on libvirt 9.0). Hence the lo
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import libvirt
 
-from nova_diskaudit.facts import BlockInfo, BlockStats, Process
+from nova_diskaudit.facts import BlockInfo, BlockStats, Process, StatsAnswer
 from nova_diskaudit.host.errors import HostError
 from nova_diskaudit.host.inventory import lookup, translate, why_busy
 from nova_diskaudit.host.processes import exists, why_silent
@@ -34,14 +35,46 @@ def block_stats(
     :raises HostError: ``qemu-unresponsive`` or ``guest-not-running`` when it was not asked, else
         ``domain-gone``, ``libvirt-busy``, ``domain-unreadable``.
     """
-    domain = lookup(connection, uuid)
-    look_first(domain, process)
+    answer = block_stats_of_several(connection, [(uuid, process)])[uuid]
+    if answer.code is not None:
+        raise HostError(answer.code, answer.detail or "")
+    return answer.disks
+
+
+def block_stats_of_several(
+    connection: libvirt.virConnect, members: list[tuple[str, Process]]
+) -> dict[str, StatsAnswer]:
+    """The same for some domains in one question to libvirt, which asks one QEMU after another.
+
+    Each is looked at first, right before the one call; a domain that is not asked says why, and
+    one that ends meanwhile has no disks.
+
+    :raises HostError: as :func:`block_stats`, for all of them.
+    """
+    answers: dict[str, StatsAnswer] = {}
+    asked: list[libvirt.virDomain] = []
+    for uuid, process in members:
+        try:
+            domain = lookup(connection, uuid)
+            look_first(domain, process)
+        except HostError as error:
+            answers[uuid] = StatsAnswer(disks={}, code=error.code, detail=error.detail)
+        else:
+            answers[uuid] = StatsAnswer(disks={})
+            asked.append(domain)
+    if not asked:
+        return answers
     as_of = datetime.datetime.now(datetime.UTC)
     try:
-        records = connection.domainListGetStats([domain], _GROUPS, _FLAGS)
+        records = connection.domainListGetStats(asked, _GROUPS, _FLAGS)
     except libvirt.libvirtError as error:
         raise translate(error) from None
-    numbers = records[0][1] if records else {}
+    for domain, numbers in records:
+        answers[domain.UUIDString()] = StatsAnswer(disks=_by_target(numbers, as_of))
+    return answers
+
+
+def _by_target(numbers: dict[str, Any], as_of: datetime.datetime) -> dict[str, BlockStats]:
     found: dict[str, BlockStats] = {}
     for n in range(min(numbers.get("block.count", 0), _MAX_RECORDS)):
         name = numbers.get(f"block.{n}.name")

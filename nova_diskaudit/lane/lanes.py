@@ -165,10 +165,17 @@ class Lanes:
         expires_after = None
         if operation is operations.AGENT:
             expires_after = float(args[2]) + _AGENT_SYNC_SECONDS
+        process = next((a for a in args if isinstance(a, Process)), None)
+        others: tuple[tuple[str, Process], ...] = ()
+        about = args[0]
+        if operation is operations.BLOCK_STATS_OF_SEVERAL:
+            (about, process), *rest = args[0]
+            others = tuple(rest)
         return self._tokens.take(
             operation.token,
-            args[0],
-            process=next((a for a in args if isinstance(a, Process)), None),
+            about,
+            process=process,
+            others=others,
             seconds=seconds,
             expires_after=expires_after,
         )
@@ -251,10 +258,14 @@ class Lanes:
 
         A stuck call always shows as a job of its domain; a younger job is somebody else's.
         """
+        return all(
+            self._is_over(holder, uuid, process)
+            for uuid, process in ((holder.subject, holder.process), *holder.others)
+        )
+
+    def _is_over(self, holder: Holder, uuid: str, process: Process | None) -> bool:
         try:
-            control = self.call(
-                operations.CONTROL, holder.subject, holder.process, deadline=_CONTROL_SECONDS
-            )
+            control = self.call(operations.CONTROL, uuid, process, deadline=_CONTROL_SECONDS)
         except LaneError:
             return False
         if control is None or control.state != "busy":

@@ -20,6 +20,7 @@ from nova_diskaudit.facts import (
     LayerFacts,
     Mount,
     Process,
+    StatsAnswer,
     StorageFacts,
 )
 
@@ -112,6 +113,15 @@ BLOCK_STATS: Operation[dict[str, BlockStats]] = Operation(
     "evidence", "block_stats", tuple[str, Process], dict[str, BlockStats], token="stats"
 )
 
+#: ((uuid, its process) of some domains); by uuid
+BLOCK_STATS_OF_SEVERAL: Operation[dict[str, StatsAnswer]] = Operation(
+    "evidence",
+    "block_stats_of_several",
+    tuple[list[tuple[str, Process]]],
+    dict[str, StatsAnswer],
+    token="stats",
+)
+
 #: (uuid, target, its process)
 BLOCK_INFO: Operation[BlockInfo] = Operation(
     "evidence", "block_info", tuple[str, str, Process], BlockInfo, token="stats"
@@ -136,6 +146,7 @@ ALL: tuple[Operation[Any], ...] = (
     DESCRIBE,
     CONTROL,
     BLOCK_STATS,
+    BLOCK_STATS_OF_SEVERAL,
     BLOCK_INFO,
     AGENT,
 )

@@ -43,7 +43,8 @@ def now() -> float:
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
     """One call that holds a token. ``since`` and ``expires`` are seconds since boot.
 
-    ``expires`` is when an agent call has ended for certain, even if its caller died.
+    ``others`` are further domains that the same call asks about, after ``subject``. ``expires``
+    is when an agent call has ended for certain, even if its caller died.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     process: Process | None
     since: float
     expires: float | None
+    others: tuple[tuple[str, Process], ...] = ()
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,10 +90,11 @@ class Tokens:
         subject: str,
         *,
         process: Process | None = None,
+        others: tuple[tuple[str, Process], ...] = (),
         seconds: float,
         expires_after: float | None = None,
     ) -> Holder:
-        """A token for a call about ``subject``.
+        """A token for a call about ``subject`` and ``others``.
 
         Waits at most ``seconds`` for calls that are within their deadline, and not at all for
         others.
@@ -104,7 +107,7 @@ class Tokens:
             with self._changed:
                 holders = self._holders(kind)
                 if len(holders) < LIMITS[kind]:
-                    holder = _holder(kind, subject, process, expires_after)
+                    holder = _holder(kind, subject, process, others, expires_after)
                     self._active[holder.id] = holder
                     return holder
                 orphans = [h for h in self._orphans.values() if h.kind == kind]
@@ -183,7 +186,11 @@ class Tokens:
 
 
 def _holder(
-    kind: TokenKind, subject: str, process: Process | None, expires_after: float | None
+    kind: TokenKind,
+    subject: str,
+    process: Process | None,
+    others: tuple[tuple[str, Process], ...],
+    expires_after: float | None,
 ) -> Holder:
     since = now()
     return Holder(
@@ -191,6 +198,7 @@ def _holder(
         kind=kind,
         subject=subject,
         process=process,
+        others=others,
         since=since,
         expires=since + expires_after if expires_after is not None else None,
     )

@@ -14,7 +14,15 @@ import pytest
 from nova_diskaudit.audit import AuditError, Options
 from nova_diskaudit.audit.observer import Observer
 from nova_diskaudit.conclude import conclude
-from nova_diskaudit.facts import Domain, HostInfo, Mount, Process, StorageFacts
+from nova_diskaudit.facts import (
+    Control,
+    Domain,
+    HostInfo,
+    Mount,
+    Process,
+    StatsAnswer,
+    StorageFacts,
+)
 from nova_diskaudit.lane import operations
 from nova_diskaudit.lane.errors import DeadlineMissed, LaneBroken, LaneRefused, NoToken
 from tests.unit.engine.builders import disk, domain, facts, layer, stats
@@ -36,11 +44,15 @@ class Lanes:
         self.domains = {d.uuid: d for d in domains}
         self.calls: list[tuple[str, str | None]] = []
         self.faults: dict[str, Callable[..., Any]] = {}
+        self.stuck: set[str] = set()
 
     def call(
         self, operation: Any, *arguments: Any, deadline: float, subject: str | None = None
     ) -> Any:
-        self.calls.append((operation.name, subject))
+        if operation is operations.BLOCK_STATS_OF_SEVERAL:
+            self.calls += [(operation.name, uuid) for uuid, _ in arguments[0]]
+        else:
+            self.calls.append((operation.name, subject))
         fault = self.faults.get(operation.name)
         if fault is not None:
             answer = fault(*arguments)
@@ -85,8 +97,16 @@ class Lanes:
             inodes_free=5,
         )
 
-    def block_stats(self, uuid: str, _process: Process) -> dict[str, Any]:
-        return {d.target: stats(2 * 2**30, 0, 100 * 2**20) for d in self.domains[uuid].disks}
+    def block_stats_of_several(self, members: list[tuple[str, Process]]) -> dict[str, Any]:
+        return {uuid: self.answer(uuid) for uuid, _ in members}
+
+    def answer(self, uuid: str) -> StatsAnswer:
+        disks = self.domains[uuid].disks
+        return StatsAnswer(disks={d.target: stats(2 * 2**30, 0, 100 * 2**20) for d in disks})
+
+    def control(self, uuid: str, _process: Process) -> Control:
+        busy = uuid in self.stuck
+        return Control(state="busy" if busy else "ok", milliseconds=9000 if busy else 0)
 
     def agent(self, _uuid: str, command: str, _timeout: int) -> bytes:
         return next(reply for name, reply in REPLIES.items() if name in command)
@@ -127,7 +147,7 @@ def test_no_block_call_goes_to_a_domain_that_is_not_running() -> None:
         guest(1), *(guest(n, state=s) for n, s in ((2, "shutoff"), (3, "crashed"), (4, "paused")))
     )
     _, codes = observe(lanes)
-    assert set(lanes.asked(operations.BLOCK_STATS)) == {guest(1).uuid, guest(4).uuid}
+    assert set(lanes.asked(operations.BLOCK_STATS_OF_SEVERAL)) == {guest(1).uuid, guest(4).uuid}
     assert set(lanes.asked(operations.AGENT)) == {guest(1).uuid}
     assert "guest-not-running" in codes["instance-4"]
 
@@ -142,7 +162,7 @@ def test_a_dead_mount_costs_one_deadline_and_no_block_call() -> None:
     lanes.faults["probe_layers"] = hang
     lanes.faults["filesystem"] = lambda path: missed() if path.startswith("/mnt/dead") else None
     report, codes = observe(lanes)
-    assert lanes.asked(operations.BLOCK_STATS) == [guest(99).uuid]
+    assert lanes.asked(operations.BLOCK_STATS_OF_SEVERAL) == [guest(99).uuid]
     assert set(lanes.asked(operations.AGENT)) == {guest(99).uuid}
     assert codes["instance-99"] == set()
     assert all("storage-unresponsive" in codes[d.name] for d in dead)
@@ -168,7 +188,6 @@ def test_a_link_into_a_dead_mount_does_not_condemn_the_root_filesystem() -> None
     ("fault", "code"),
     [
         (missed, "qemu-unresponsive"),
-        (lambda *_: LaneRefused("qemu-unresponsive", "stopped"), "qemu-unresponsive"),
         (lambda *_: NoToken("stats", ()), "libvirt-busy"),
         (lambda *_: LaneBroken("gone"), "qemu-unresponsive"),
         (lambda *_: LaneRefused("no-such-code", "new"), "qemu-unresponsive"),
@@ -177,15 +196,42 @@ def test_a_link_into_a_dead_mount_does_not_condemn_the_root_filesystem() -> None
 def test_a_hypervisor_that_does_not_answer_keeps_its_host_numbers(
     fault: Callable[..., Any], code: str
 ) -> None:
-    lanes = Lanes(guest(1), guest(2))
-    lanes.faults["block_stats"] = lambda uuid, *a: fault(*a) if uuid == guest(1).uuid else None
+    lanes = Lanes(guest(1))
+    lanes.faults["block_stats_of_several"] = fault
     report, codes = observe(lanes)
     assert code in codes["instance-1"]
-    assert codes["instance-2"] == set()
     assert report.instances[0].disks[0].host_allocated_bytes == 100 * 2**20
     if code == "qemu-unresponsive":
         assert report.instances[0].guest.state == code
-        assert guest(1).uuid not in lanes.asked(operations.AGENT)
+        assert not lanes.asked(operations.AGENT)
+
+
+def test_a_domain_that_is_not_asked_leaves_the_others_of_its_question_alone() -> None:
+    lanes = Lanes(*(guest(n) for n in range(1, 20)))
+
+    def some(members: list[tuple[str, Process]]) -> dict[str, StatsAnswer]:
+        stopped = StatsAnswer(disks={}, code="qemu-unresponsive", detail="stopped")
+        return {u: stopped if u == guest(7).uuid else lanes.answer(u) for u, _ in members}
+
+    lanes.faults["block_stats_of_several"] = some
+    _, codes = observe(lanes)
+    assert codes.pop("instance-7") == {"qemu-unresponsive"}
+    assert set().union(*codes.values()) == set()
+
+
+def test_of_several_asked_together_only_the_one_that_hangs_is_blamed() -> None:
+    lanes = Lanes(*(guest(n) for n in range(1, 60)))
+    culprit = guest(59).uuid
+    lanes.stuck = {culprit}
+    lanes.faults["block_stats_of_several"] = lambda members: (
+        missed() if culprit in [uuid for uuid, _ in members] else None
+    )
+    report, codes = observe(lanes)
+    blamed = {name for name, found in codes.items() if "qemu-unresponsive" in found}
+    assert blamed == {"instance-59"}
+    beside = {name for name, found in codes.items() if "libvirt-busy" in found}
+    assert len(beside) < 8
+    assert {i.guest.state for i in report.instances if i.domain in beside} <= {"answered"}
 
 
 def test_a_refused_connection_to_guests_is_asked_for_once_a_worker() -> None:
@@ -208,7 +254,7 @@ def test_when_the_time_is_over_the_rest_says_so() -> None:
     lanes.faults["probe_layers"] = lambda *_: missed()
     _, codes = observe(lanes, timeout=1.5)  # less than a stat may take: the sweep's end, not its
     assert "audit-deadline" in codes["instance-1"]
-    assert not lanes.asked(operations.BLOCK_STATS)
+    assert not lanes.asked(operations.BLOCK_STATS_OF_SEVERAL)
 
 
 def test_without_a_connection_there_is_one_line_that_says_what_to_do() -> None:
@@ -232,11 +278,11 @@ def test_a_domain_without_a_process_is_never_asked() -> None:
     lanes.faults["processes"] = lambda: LaneBroken("no /proc")
     _, codes = observe(lanes)
     assert "evidence-missing" in codes["instance-1"]
-    assert not lanes.asked(operations.BLOCK_STATS)
+    assert not lanes.asked(operations.BLOCK_STATS_OF_SEVERAL)
 
 
 def test_a_fault_of_our_own_is_raised_and_not_taken_for_silence() -> None:
-    for operation in ("processes", "block_stats", "agent"):
+    for operation in ("processes", "block_stats_of_several", "agent"):
         lanes = Lanes(guest(1), guest(2))
         lanes.faults[operation] = lambda *_: ZeroDivisionError("a bug")
         with pytest.raises(ZeroDivisionError):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nova_diskaudit.facts import Process
 from nova_diskaudit.lane import operations, wire
 
 
@@ -72,5 +73,6 @@ def test_every_operation_is_declared_once_and_decodes_its_own_types() -> None:
     for operation in operations.ALL:
         msgspec.msgpack.Decoder(operation.arguments)
         msgspec.msgpack.Decoder(operation.result)
-        # A token is for a subject, and that is the first argument.
-        assert operation.token is None or operation.arguments.__args__[0] is str
+        # A token is for a subject, and that is the first argument, or those of several.
+        subjects = (str, list[tuple[str, Process]])
+        assert operation.token is None or operation.arguments.__args__[0] in subjects
