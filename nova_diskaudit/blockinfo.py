@@ -101,11 +101,14 @@ def qmp_behind(storage: str, stats: BlockStats, facts: LayerFacts) -> Qmp | None
     """
     if stats.capacity is None or stats.physical is None:
         return None
-    length = facts.container_bytes
+    # Of a directory (vvfat) libvirt finds no length, and says 0 (virstoragefile, 9.0 and 11.3).
+    length = 0 if storage == "dir" else facts.container_bytes
     actual: int | None = stats.physical
     if storage == "block" or (storage == "file" and facts.allocated_bytes == 0):
         actual = 0
-    elif storage not in ("file", "dir") and stats.physical == stats.capacity and length is None:
+    elif storage == "dir" or (
+        storage != "file" and stats.physical == stats.capacity and length is None
+    ):
         actual = None
     return Qmp(
         virtual_size=stats.capacity,

@@ -71,7 +71,7 @@ def conclude_instance(seen: Sighting) -> Instance:
 def conclude_disk(seen: Sighting, disk: DiskDefinition, placed: tuple[Placed, ...]) -> Disk:
     """Judge one disk of one domain, with the domain's filesystems already placed."""
     sighting = seen.disks.get(disk.target, DiskSighting())
-    layer = disk.layers[0] if disk.layers else _NO_LAYER
+    layer = top_layer(disk, sighting)
     before = sighting.layers[0] if sighting.layers else _NO_FACTS
     now = sighting.after or before
     kind = kind_of(seen.uuid, disk)
@@ -109,7 +109,7 @@ def conclude_disk(seen: Sighting, disk: DiskDefinition, placed: tuple[Placed, ..
         target=disk.target,
         serial=disk.serial,
         kind=kind,
-        storage=layer.storage,
+        storage=disk.layers[0].storage if disk.layers else layer.storage,
         source=layer.source,
         format=layer.format,
         identity=f"volume:{volume_id(disk)}" if kind == "volume" else now.identity,
@@ -127,6 +127,13 @@ def conclude_disk(seen: Sighting, disk: DiskDefinition, placed: tuple[Placed, ..
         reclaimable=reclaimable,
         findings=_once(findings),
     )
+
+
+def top_layer(disk: DiskDefinition, sighting: DiskSighting) -> Layer:
+    """What the top of the disk really is: for a pool's volume, what libvirt made of it."""
+    if sighting.resolved is not None:
+        return sighting.resolved
+    return disk.layers[0] if disk.layers else _NO_LAYER
 
 
 def virtual_bytes(disk: DiskDefinition, sighting: DiskSighting) -> int | None:
@@ -279,7 +286,7 @@ def _libvirt_findings(
     """Why the numbers that others print mislead about this disk."""
     if not disk.layers or not sighting.layers or domain is None:
         return []
-    layer, facts = disk.layers[0], sighting.layers[0]
+    layer, facts = top_layer(disk, sighting), sighting.layers[0]
     if sighting.stats is None:
         if domain.state != "shutoff":
             return []

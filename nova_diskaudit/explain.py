@@ -16,7 +16,12 @@ from nova_diskaudit import blockinfo, verdict
 from nova_diskaudit.attribute import DiskClaims, claims_of_disk
 from nova_diskaudit.audit.observer import Observer
 from nova_diskaudit.audit.options import AuditError, Options
-from nova_diskaudit.conclude import conclude_disk, conclude_instance, place_filesystems
+from nova_diskaudit.conclude import (
+    conclude_disk,
+    conclude_instance,
+    place_filesystems,
+    top_layer,
+)
 from nova_diskaudit.facts import (
     BlockInfo,
     DiskDefinition,
@@ -154,7 +159,7 @@ def tell(host: str, seen: Sighting, target: str, info: BlockInfo | Doubt | None)
 def _domblkinfo(
     disk: DiskDefinition, sighting: DiskSighting, state: State, info: BlockInfo | Doubt | None
 ) -> DomBlkInfo:
-    layer = disk.layers[0] if disk.layers else Layer(storage="none", source=None, format=None)
+    layer = top_layer(disk, sighting)
     facts = sighting.layers[0] if sighting.layers else LayerFacts()
     triple: blockinfo.Triple | None = None
     branch: str | None = None

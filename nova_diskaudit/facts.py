@@ -114,7 +114,8 @@ class LayerFacts(msgspec.Struct, frozen=True, kw_only=True):
 class BlockStats(msgspec.Struct, frozen=True, kw_only=True):
     """``block.N.{capacity,allocation,physical}`` of one disk; a missing key is None.
 
-    ``written_bytes`` is ``block.N.wr.bytes``: what the guest wrote since QEMU started.
+    ``written_bytes`` is ``block.N.wr.bytes``: what the guest wrote since QEMU started. ``path``
+    is the file or device that libvirt found for it, also for the volume of a pool.
     """
 
     capacity: int | None
@@ -122,6 +123,7 @@ class BlockStats(msgspec.Struct, frozen=True, kw_only=True):
     physical: int | None
     as_of: datetime.datetime
     written_bytes: int | None = None
+    path: str | None = None
 
 
 class StatsAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -265,6 +267,7 @@ class DiskSighting(msgspec.Struct, frozen=True, kw_only=True):
 
     ``layers`` and ``data_file`` were looked at before the guest was asked, ``after`` is the top
     layer looked at again once it had answered. Empty ``layers`` come with a ``doubt``.
+    ``resolved`` is what the top layer really is, where the XML only names a volume of a pool.
     """
 
     layers: tuple[LayerFacts, ...] = ()
@@ -272,6 +275,7 @@ class DiskSighting(msgspec.Struct, frozen=True, kw_only=True):
     after: LayerFacts | None = None
     stats: BlockStats | None = None
     doubt: Doubt | None = None
+    resolved: Layer | None = None
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):

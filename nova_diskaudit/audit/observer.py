@@ -15,6 +15,8 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from nova_diskaudit.audit.images import STORAGE_SECONDS, Images
 from nova_diskaudit.audit.interview import interview
 from nova_diskaudit.audit.options import AuditError, Options
@@ -29,6 +31,7 @@ from nova_diskaudit.facts import (
     Doubt,
     GuestClaims,
     HostSighting,
+    Layer,
     LayerFacts,
     Process,
     Sighting,
@@ -64,6 +67,7 @@ class _Subject:
     data_files: dict[str, LayerFacts] = dataclasses.field(default_factory=dict)
     after: dict[str, LayerFacts] = dataclasses.field(default_factory=dict)
     stats: dict[str, BlockStats] = dataclasses.field(default_factory=dict)
+    resolved: dict[str, Layer] = dataclasses.field(default_factory=dict)
     claims: GuestClaims | None = None
     guest_doubt: Doubt | None = None
     doubts: list[Doubt] = dataclasses.field(default_factory=list)
@@ -100,6 +104,7 @@ class _Subject:
                 data_file=self.data_files.get(disk.target),
                 after=self.after.get(disk.target),
                 stats=self.stats.get(disk.target),
+                resolved=self.resolved.get(disk.target),
             )
             for disk in (self.domain.disks if self.domain else ())
         }
@@ -304,6 +309,21 @@ class Observer:
                 subject.doubts.append(known_doubt(answer.code, answer.detail, "qemu-unresponsive"))
             elif answer is not None:
                 subject.stats = answer.disks
+                self._resolve(subject)
+
+    def _resolve(self, subject: _Subject) -> None:
+        """Look at what libvirt found behind the volume of a pool, which the XML only names."""
+        for disk in subject.domain.disks if subject.domain else ():
+            stats = subject.stats.get(disk.target)
+            if not disk.layers or disk.layers[0].storage != "volume" or not stats or not stats.path:
+                continue
+            for storage in ("file", "block"):
+                layer = msgspec.structs.replace(disk.layers[0], storage=storage, source=stats.path)
+                facts = self._images.look_at([layer], subject.process, subject.uuid)[layer]
+                if facts.code != "not-a-regular-file":
+                    subject.resolved[disk.target] = layer
+                    subject.layers[disk.target] = (facts, *subject.layers[disk.target][1:])
+                    break
 
     def _own_part(self, doubt: Doubt, subject: _Subject, process: Process) -> Doubt:
         """What the doubt about several domains is for one: only who is stuck is to blame."""
@@ -349,6 +369,7 @@ class Observer:
             return
         # The allocation once more, so that the guest's figures lie between two looks at it.
         tops = {disk.target: disk.layers[0] for disk in domain.disks if disk.layers}
+        tops |= subject.resolved
         again = self._images.look_at(tops.values(), subject.process, subject.uuid)
         subject.after = {t: again[top] for t, top in tops.items() if again[top].code is None}
         subject.claims = answer

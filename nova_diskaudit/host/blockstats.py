@@ -85,6 +85,7 @@ def _by_target(numbers: dict[str, Any], as_of: datetime.datetime) -> dict[str, B
                 allocation=numbers.get(f"block.{n}.allocation"),
                 physical=numbers.get(f"block.{n}.physical"),
                 written_bytes=numbers.get(f"block.{n}.wr.bytes"),
+                path=numbers.get(f"block.{n}.path"),
                 as_of=as_of,
             )
     return found

@@ -9,7 +9,7 @@ import uuid
 import libvirt
 
 from tests.lab.domain import MIB, POOL, Prepare
-from tests.lab.hypervisor import Hypervisor
+from tests.lab.hypervisor import Hypervisor, HypervisorError
 
 
 def create(kind: str, size: int, *options: str) -> Prepare:
@@ -118,6 +118,8 @@ def nbd(kind: str, size: int) -> Prepare:
     return prepare
 
 
+_LUKS_ATTEMPTS = 50
+
 #: of the secret that opens a LUKS image
 LUKS_SECRET = str(uuid.uuid5(uuid.NAMESPACE_DNS, "luks.lab.invalid"))
 
@@ -128,9 +130,16 @@ def luks(size: int) -> Prepare:
     def prepare(hypervisor: Hypervisor, path: pathlib.Path) -> None:
         secret = ("--object", "secret,id=key,data=open-sesame")
         options = ("-o", "key-secret=key,iter-time=10")
-        hypervisor.run(
-            "qemu-img", "create", "-q", "-f", "luks", *secret, *options, str(path), str(size)
-        )
+        create = ("qemu-img", "create", "-q", "-f", "luks", *secret, *options, str(path), str(size))
+        # QEMU times its key derivation by CPU time, which some kernels count in whole ticks: a
+        # quick round then took none, and it gives up (crypto/pbkdf.c).
+        for attempt in range(_LUKS_ATTEMPTS):
+            try:
+                hypervisor.run(*create)
+                break
+            except HypervisorError as error:
+                if "accurate CPU usage" not in str(error) or attempt == _LUKS_ATTEMPTS - 1:
+                    raise
         connection = libvirt.open(hypervisor.uri)
         xml = f"<secret ephemeral='yes' private='yes'><uuid>{LUKS_SECRET}</uuid></secret>"
         connection.secretDefineXML(xml).setValue(b"open-sesame")

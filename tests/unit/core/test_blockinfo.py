@@ -132,6 +132,8 @@ RUNNING = [
     ("qcow2 on a device, written", ("block", "qcow2", 7 * MIB, 0, LENGTH), 7 * MIB, LENGTH),
     ("rbd, not written", (RBD, "raw", 0, None, None), FULL, FULL),
     ("rbd, written", (RBD, "raw", 32 * MIB, None, None), 32 * MIB, FULL),
+    ("directory, not written", ("dir", "raw", 0, None, 0), FULL, 0),
+    ("directory, written", ("dir", "raw", MIB, None, 0), MIB, FULL),
     ("nbd, last sector written", (NBD, "raw", FULL, None, None), FULL, FULL),
     ("qcow2 on nbd, written", (NBD, "qcow2", 5 * MIB, None, None), 5 * MIB, FULL),
     ("nfs:// by QEMU, written", ("network:nfs", "raw", 9 * MIB, 3 * MIB, None), 9 * MIB, 3 * MIB),
@@ -209,7 +211,7 @@ _network = st.builds(
 )
 _seen_by_libvirt_only = st.builds(
     Image,
-    storage=st.sampled_from(["network:gluster", "network:nfs", "dir"]),
+    storage=st.sampled_from(["network:gluster", "network:nfs"]),
     format=_format,
     virtual=_size,
     actual=st.none() | _bytes,
