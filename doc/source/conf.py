@@ -4,6 +4,7 @@ import sys
 from importlib import metadata
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "_extensions"))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))  # for the lab's catalogue
 
 project = "nova-diskaudit"
 author = "The nova-diskaudit developers"

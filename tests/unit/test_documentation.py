@@ -28,7 +28,7 @@ def catalogue() -> types.ModuleType:
 
 
 def test_every_finding_stands_on_its_page_once(catalogue: types.ModuleType) -> None:
-    lines = list(catalogue.entries())
+    lines = list(catalogue.all_findings())
     assert sorted(line for line in lines if line.startswith("``")) == sorted(
         f"``{code}``" for code in findings.CATALOGUE
     )
@@ -40,7 +40,7 @@ def test_words_of_a_finding_are_no_markup(
 ) -> None:
     entry = findings.Entry(code="c", severity="info", cause="dm-* and a_b `c`", action="x|y")
     monkeypatch.setattr(findings, "CATALOGUE", {"c": entry})
-    assert "    dm-\\* and a\\_b \\`c\\`" in list(catalogue.entries())
+    assert "    dm-\\* and a\\_b \\`c\\`" in list(catalogue.all_findings())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

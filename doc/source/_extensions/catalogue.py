@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The directive ``findings-catalogue``: the page of findings comes from the catalogue itself."""
+"""Pages that come from the code: ``findings-catalogue`` and ``lab-catalogue``."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import ClassVar
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -9,11 +10,12 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from nova_diskaudit import findings
+from tests.lab import catalogue
 
 SEVERITIES = ("error", "warning", "info")
 
 
-def entries() -> Iterator[str]:
+def all_findings() -> Iterator[str]:
     """The lines of the page, as reStructuredText."""
     for severity in SEVERITIES:
         yield from (f".. rubric:: {severity}", "")
@@ -27,23 +29,54 @@ def entries() -> Iterator[str]:
                 yield ""
 
 
+def lab_rows() -> Iterator[str]:
+    """Which scenario of the lab stands for which row, and which rows have none."""
+    for title, section in catalogue.SECTIONS.items():
+        yield from (f".. rubric:: {_plain(title.partition(': ')[2].capitalize())}", "")
+        yield from (".. list-table::", "   :widths: 40 60", "")
+        for entry in section:
+            named = ", ".join(f"``{name}``" for name in entry.scenarios)
+            yield f"   * - {_plain(entry.row)}"
+            yield f"     - {named or 'none: ' + _plain(entry.why_not)}"
+        yield ""
+
+
 def _plain(text: str) -> str:
     """Words that are no markup."""
     return "".join(f"\\{mark}" if mark in "\\*`_|" else mark for mark in text)
 
 
-class Catalogue(SphinxDirective):
-    """The directive; it takes nothing."""
+class Generated(SphinxDirective):
+    """A directive that takes nothing and stands for generated lines."""
+
+    source: ClassVar[str]
+    lines: ClassVar[Callable[[], Iterable[str]]]
 
     def run(self) -> list[nodes.Node]:
         """Parse the generated lines where the directive stands."""
-        self.env.note_dependency(findings.__file__)
+        self.env.note_dependency(self.source)
         holder = nodes.container()
-        self.state.nested_parse(StringList(list(entries()), findings.__file__), 0, holder)
+        lines = type(self).lines()
+        self.state.nested_parse(StringList(list(lines), self.source), 0, holder)
         return holder.children
 
 
+class Findings(Generated):
+    """Every code, with its cause and what to do."""
+
+    source = findings.__file__
+    lines = staticmethod(all_findings)
+
+
+class LabRows(Generated):
+    """Every row of the tables of numbers, with its scenarios."""
+
+    source = catalogue.__file__
+    lines = staticmethod(lab_rows)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the directive."""
-    app.add_directive("findings-catalogue", Catalogue)
+    """Register the directives."""
+    app.add_directive("findings-catalogue", Findings)
+    app.add_directive("lab-catalogue", LabRows)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
