@@ -9,11 +9,9 @@ the next domain, and at the end of the time given it returns what is known.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import queue
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -22,17 +20,14 @@ from nova_diskaudit.audit.interview import interview
 from nova_diskaudit.audit.options import AuditError, Options
 from nova_diskaudit.audit.question import Questions, known_doubt
 from nova_diskaudit.audit.storages import look_at_storages
+from nova_diskaudit.audit.subject import Subject
+from nova_diskaudit.audit.workers import Worker, take_some
 from nova_diskaudit.facts import (
     BlockInfo,
-    BlockStats,
     Control,
-    DiskSighting,
     Domain,
     Doubt,
-    GuestClaims,
     HostSighting,
-    Layer,
-    LayerFacts,
     Process,
     Sighting,
 )
@@ -50,77 +45,6 @@ _CONTROL_SECONDS = 1.0
 # Domains in one question for block stats: one by one, each costs a fifth more; and as many as
 # this lose their evidence to one that hangs.
 _ASKED_TOGETHER = 8
-# States with a QEMU that answers. A suspended or crashed one may never do.
-_ASKED_STATES = ("running", "paused")
-
-
-@dataclasses.dataclass
-class _Subject:
-    """One domain while it is being looked at; written by one phase at a time."""
-
-    uuid: str
-    name: str
-    as_of: datetime.datetime
-    domain: Domain | None = None
-    process: Process | None = None
-    layers: dict[str, tuple[LayerFacts, ...]] = dataclasses.field(default_factory=dict)
-    data_files: dict[str, LayerFacts] = dataclasses.field(default_factory=dict)
-    after: dict[str, LayerFacts] = dataclasses.field(default_factory=dict)
-    stats: dict[str, BlockStats] = dataclasses.field(default_factory=dict)
-    resolved: dict[str, Layer] = dataclasses.field(default_factory=dict)
-    claims: GuestClaims | None = None
-    guest_doubt: Doubt | None = None
-    doubts: list[Doubt] = dataclasses.field(default_factory=list)
-
-    @property
-    def storage_answers(self) -> bool:
-        looked = [facts for chain in self.layers.values() for facts in chain]
-        looked += self.data_files.values()
-        return not any(f.code in ("storage-unresponsive", "audit-deadline") for f in looked)
-
-    @property
-    def hypervisor_answers(self) -> bool:
-        return not any(doubt.code == "qemu-unresponsive" for doubt in self.doubts)
-
-    @property
-    def may_be_asked(self) -> bool:
-        """Whether a libvirt block call may go to this domain.
-
-        Never to one that is not running, nor to one whose files did not answer a stat: on hung
-        storage such a call freezes ``virsh list`` for every client (libvirt 9.0, measured).
-        """
-        return (
-            self.domain is not None
-            and self.domain.state in _ASKED_STATES
-            and self.storage_answers
-            and self.hypervisor_answers
-        )
-
-    def sighting(self) -> Sighting:
-        """What was seen, once the last phase is over."""
-        disks = {
-            disk.target: DiskSighting(
-                layers=self.layers.get(disk.target, ()),
-                data_file=self.data_files.get(disk.target),
-                after=self.after.get(disk.target),
-                stats=self.stats.get(disk.target),
-                resolved=self.resolved.get(disk.target),
-            )
-            for disk in (self.domain.disks if self.domain else ())
-        }
-        return Sighting(
-            uuid=self.uuid,
-            name=self.name,
-            as_of=self.as_of,
-            domain=self.domain,
-            disks=disks,
-            claims=self.claims,
-            guest_doubt=self.guest_doubt,
-            doubts=tuple(self.doubts),
-        )
-
-
-_Queue = queue.SimpleQueue[_Subject | None]
 
 
 class Observer:
@@ -132,7 +56,7 @@ class Observer:
         self._images = Images(self._questions, options.path_map)
         self._options = options
         self._guest_denial: Doubt | None = None
-        self._subjects: list[_Subject] = []
+        self._subjects: list[Subject] = []
 
     def host(self) -> HostSighting:
         """Look at every chosen domain and at the storages below them.
@@ -187,10 +111,10 @@ class Observer:
             found = ask(operations.PROCESSES, seconds=STORAGE_SECONDS, missed="evidence-missing")
             processes.update({} if isinstance(found, Doubt) else found)
 
-        scanning = _Worker(scan)  # while libvirt makes its list
+        scanning = Worker(scan)  # while libvirt makes its list
         hostname, listed = self._inventory()
         self._subjects = [
-            _Subject(uuid=uuid, name=name, as_of=_now())
+            Subject(uuid=uuid, name=name, as_of=_now())
             for uuid, name in _choose(listed, self._options.instances)
         ]
         scanning.finish()
@@ -205,12 +129,12 @@ class Observer:
         Three steps at work on different domains, so that the cheap ones cost no time of their
         own. Every question inside has a deadline, so every step comes to its end.
         """
-        to_hypervisor: _Queue = queue.SimpleQueue()
-        to_guest: _Queue = queue.SimpleQueue()
-        finished: list[_Subject] = []
+        to_hypervisor: queue.SimpleQueue[Subject | None] = queue.SimpleQueue()
+        to_guest: queue.SimpleQueue[Subject | None] = queue.SimpleQueue()
+        finished: list[Subject] = []
 
         def ask_hypervisors() -> None:
-            for several in iter(lambda: _some(to_hypervisor), []):
+            for several in iter(lambda: take_some(to_hypervisor, _ASKED_TOGETHER), []):
                 self._evidence(several)
                 for subject in several:
                     to_guest.put(subject)
@@ -221,8 +145,8 @@ class Observer:
                 finished.append(subject)
                 self._tell(len(finished))
 
-        hypervisors = _Worker(ask_hypervisors)
-        guests = [_Worker(ask_guests) for _ in range(_GUEST_WORKERS)]
+        hypervisors = Worker(ask_hypervisors)
+        guests = [Worker(ask_guests) for _ in range(_GUEST_WORKERS)]
         for subject in self._subjects:
             self._describe(subject)
             self._probe(subject)
@@ -251,7 +175,7 @@ class Observer:
             "another with --connect"
         )
 
-    def _describe(self, subject: _Subject) -> None:
+    def _describe(self, subject: Subject) -> None:
         subject.as_of = _now()
         answer = self._questions.ask(
             operations.DESCRIBE,
@@ -265,7 +189,7 @@ class Observer:
         else:
             subject.domain = answer
 
-    def _probe(self, subject: _Subject) -> None:
+    def _probe(self, subject: Subject) -> None:
         if subject.domain is None:
             return
         subject.as_of = _now()
@@ -278,9 +202,9 @@ class Observer:
             if disk.data_file:
                 subject.data_files[disk.target] = facts[disk.data_file]
 
-    def _evidence(self, several: list[_Subject]) -> None:
+    def _evidence(self, several: list[Subject]) -> None:
         """Ask libvirt for block stats of some domains in one question."""
-        asked: list[tuple[_Subject, Process]] = []
+        asked: list[tuple[Subject, Process]] = []
         for subject in several:
             if not subject.may_be_asked:
                 continue
@@ -311,7 +235,7 @@ class Observer:
                 subject.stats = answer.disks
                 self._resolve(subject)
 
-    def _resolve(self, subject: _Subject) -> None:
+    def _resolve(self, subject: Subject) -> None:
         """Look at what libvirt found behind the volume of a pool, which the XML only names."""
         for disk in subject.domain.disks if subject.domain else ():
             stats = subject.stats.get(disk.target)
@@ -325,7 +249,7 @@ class Observer:
                     subject.layers[disk.target] = (facts, *subject.layers[disk.target][1:])
                     break
 
-    def _own_part(self, doubt: Doubt, subject: _Subject, process: Process) -> Doubt:
+    def _own_part(self, doubt: Doubt, subject: Subject, process: Process) -> Doubt:
         """What the doubt about several domains is for one: only who is stuck is to blame."""
         if doubt.code != "qemu-unresponsive":
             return doubt
@@ -341,7 +265,7 @@ class Observer:
             return Doubt(code="libvirt-busy", detail="asked together with a QEMU that hangs")
         return doubt
 
-    def _guest(self, subject: _Subject) -> None:
+    def _guest(self, subject: Subject) -> None:
         domain = subject.domain
         if domain is None:
             return
@@ -374,7 +298,7 @@ class Observer:
         subject.after = {t: again[top] for t, top in tops.items() if again[top].code is None}
         subject.claims = answer
 
-    def _why_not_ask(self, subject: _Subject, domain: Domain) -> Doubt | None:
+    def _why_not_ask(self, subject: Subject, domain: Domain) -> Doubt | None:
         if not self._options.ask_guests:
             return Doubt(code="guest-not-asked")
         if domain.state != "running":
@@ -404,44 +328,6 @@ def _choose(listed: Sequence[tuple[str, str]], wanted: Sequence[str]) -> Sequenc
             raise AuditError(f"no domain is called {word!r}; virsh list --all --uuid --name tells")
         chosen.update(dict.fromkeys(matches))
     return list(chosen)
-
-
-def _some(source: _Queue) -> list[_Subject]:
-    """The next domains that are ready, at least one; empty at the end."""
-    several: list[_Subject] = []
-    while len(several) < _ASKED_TOGETHER:
-        try:
-            subject = source.get(block=not several)
-        except queue.Empty:
-            break
-        if subject is None:
-            if several:
-                source.put(None)  # for the next time
-            break
-        several.append(subject)
-    return several
-
-
-class _Worker(threading.Thread):
-    """A thread whose fault is not lost: :meth:`finish` raises it where the work was wanted."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        super().__init__(daemon=True)
-        self._work = work
-        self._fault: BaseException | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self._work()
-        except BaseException as fault:
-            self._fault = fault
-
-    def finish(self) -> None:
-        """Wait for the end of the work."""
-        self.join()
-        if self._fault is not None:
-            raise self._fault
 
 
 def _now() -> datetime.datetime:
