@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from nova_diskaudit.audit import uri
 from nova_diskaudit.audit.images import STORAGE_SECONDS, Images
 from nova_diskaudit.audit.interview import interview
 from nova_diskaudit.audit.options import AuditError, Options
@@ -48,9 +49,15 @@ _ASKED_TOGETHER = 8
 
 
 class Observer:
-    """One sweep through the given lanes."""
+    """One sweep through the given lanes.
+
+    :raises AuditError: for a URI that is not of a QEMU on this host.
+    """
 
     def __init__(self, lanes: Lanes, options: Options) -> None:
+        why = uri.problem(options.uri)
+        if why is not None:
+            raise AuditError(f"cannot audit {options.uri!r}: {why}")
         lanes.warm_up("monitor", "storage", "evidence", *(("guest",) if options.ask_guests else ()))
         self._questions = Questions(lanes, options.timeout)
         self._images = Images(self._questions, options.path_map)
@@ -169,8 +176,9 @@ class Observer:
         return info.hostname, listed
 
     def _no_inventory(self, doubt: Doubt) -> AuditError:
+        said = (doubt.detail or doubt.code).removeprefix(f"{self._options.uri}: ")
         return AuditError(
-            f"no list of domains from {self._options.uri}: {doubt.detail or doubt.code}. Check "
+            f"no list of domains from {self._options.uri}: {said}. Check "
             "that libvirtd or virtqemud runs and that this user may use its socket, or choose "
             "another with --connect"
         )

@@ -287,3 +287,11 @@ def test_a_fault_of_our_own_is_raised_and_not_taken_for_silence() -> None:
         lanes.faults[operation] = lambda *_: ZeroDivisionError("a bug")
         with pytest.raises(ZeroDivisionError):
             observe(lanes)
+
+
+@pytest.mark.parametrize("text", ["qemu+ssh://node/system", "xen:///", "", "qemu:///system\n"])
+def test_a_hypervisor_elsewhere_is_refused_before_anything_is_asked(text: str) -> None:
+    lanes = Lanes(guest(1))
+    with pytest.raises(AuditError, match="cannot audit"):
+        Observer(lanes, Options(uri=text))  # type: ignore[arg-type]
+    assert lanes.calls == []

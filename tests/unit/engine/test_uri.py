@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nova_diskaudit.host import uri
+from nova_diskaudit.audit import uri
 
 
 @pytest.mark.parametrize(
