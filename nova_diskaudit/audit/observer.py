@@ -224,7 +224,7 @@ class Observer:
         if not asked:
             return
         answers = self._questions.ask(
-            operations.BLOCK_STATS_OF_SEVERAL,
+            operations.BLOCK_STATS,
             [(subject.uuid, process) for subject, process in asked],
             seconds=_STATS_SECONDS,
             missed="qemu-unresponsive",

@@ -25,31 +25,18 @@ _MAX_RECORDS = 4096
 
 
 def block_stats(
-    connection: libvirt.virConnect, uuid: str, process: Process
-) -> dict[str, BlockStats]:
-    """``block.N.*`` by target of the domain that ``process`` runs; missing keys are None.
+    connection: libvirt.virConnect, members: list[tuple[str, Process]]
+) -> dict[str, StatsAnswer]:
+    """``block.N.*`` by UUID and target of domains and the processes that run them.
+
+    One question to libvirt, which asks one QEMU after another. Each domain is looked at first,
+    right before that; one that is not asked says why (``qemu-unresponsive``,
+    ``guest-not-running``, ``domain-gone``), and one that ends meanwhile has no disks.
 
     With NOWAIT libvirt leaves the numbers out when another call holds the domain's job, and it
     leaves them out when QEMU gives an error; so a missing number never means zero.
 
-    :raises HostError: ``qemu-unresponsive`` or ``guest-not-running`` when it was not asked, else
-        ``domain-gone``, ``libvirt-busy``, ``domain-unreadable``.
-    """
-    answer = block_stats_of_several(connection, [(uuid, process)])[uuid]
-    if answer.code is not None:
-        raise HostError(answer.code, answer.detail or "")
-    return answer.disks
-
-
-def block_stats_of_several(
-    connection: libvirt.virConnect, members: list[tuple[str, Process]]
-) -> dict[str, StatsAnswer]:
-    """The same for some domains in one question to libvirt, which asks one QEMU after another.
-
-    Each is looked at first, right before the one call; a domain that is not asked says why, and
-    one that ends meanwhile has no disks.
-
-    :raises HostError: as :func:`block_stats`, for all of them.
+    :raises HostError: ``libvirt-busy`` or ``domain-unreadable``, for all of them.
     """
     answers: dict[str, StatsAnswer] = {}
     asked: list[libvirt.virDomain] = []

@@ -168,7 +168,7 @@ class Lanes:
         process = next((a for a in args if isinstance(a, Process)), None)
         others: tuple[tuple[str, Process], ...] = ()
         about = args[0]
-        if operation is operations.BLOCK_STATS_OF_SEVERAL:
+        if operation is operations.BLOCK_STATS:
             (about, process), *rest = args[0]
             others = tuple(rest)
         return self._tokens.take(

@@ -11,7 +11,6 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 
 from nova_diskaudit.facts import (
     BlockInfo,
-    BlockStats,
     Control,
     Domain,
     HostInfo,
@@ -108,15 +107,10 @@ CONTROL: Operation[Control | None] = Operation(
     "monitor", "control", tuple[str, Process | None], Control | None
 )
 
-#: (uuid, its process); by target
-BLOCK_STATS: Operation[dict[str, BlockStats]] = Operation(
-    "evidence", "block_stats", tuple[str, Process], dict[str, BlockStats], token="stats"
-)
-
 #: ((uuid, its process) of some domains); by uuid
-BLOCK_STATS_OF_SEVERAL: Operation[dict[str, StatsAnswer]] = Operation(
+BLOCK_STATS: Operation[dict[str, StatsAnswer]] = Operation(
     "evidence",
-    "block_stats_of_several",
+    "block_stats",
     tuple[list[tuple[str, Process]]],
     dict[str, StatsAnswer],
     token="stats",
@@ -146,7 +140,6 @@ ALL: tuple[Operation[Any], ...] = (
     DESCRIBE,
     CONTROL,
     BLOCK_STATS,
-    BLOCK_STATS_OF_SEVERAL,
     BLOCK_INFO,
     AGENT,
 )

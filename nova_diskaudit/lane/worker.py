@@ -78,7 +78,6 @@ def bindings(kind: str, uri: str) -> dict[str, Handler]:
 
         functions = {
             "block_stats": blockstats.block_stats,
-            "block_stats_of_several": blockstats.block_stats_of_several,
             "block_info": blockstats.block_info,
         }
     elif kind == "guest":

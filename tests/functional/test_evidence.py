@@ -14,6 +14,7 @@ from collections.abc import Callable
 import libvirt
 import pytest
 
+from nova_diskaudit.facts import BlockStats, Process, StatsAnswer
 from nova_diskaudit.host import blockstats
 from nova_diskaudit.host.errors import HostError
 from nova_diskaudit.lane import child, operations, tokens
@@ -47,6 +48,20 @@ def refused(lanes: Lanes, operation: operations.Operation[object], *args: object
     with pytest.raises(LaneRefused) as caught:
         lanes.call(operation, *args, deadline=LONG)
     return caught.value
+
+
+def answer_of(lanes: Lanes, uuid: str, process: Process, deadline: float = LONG) -> StatsAnswer:
+    return lanes.call(operations.BLOCK_STATS, [(uuid, process)], deadline=deadline, subject=uuid)[
+        uuid
+    ]
+
+
+def stats_of(
+    lanes: Lanes, uuid: str, process: Process, *, deadline: float
+) -> dict[str, BlockStats]:
+    answer = answer_of(lanes, uuid, process, deadline)
+    assert answer.code is None, answer
+    return answer.disks
 
 
 # --- what is there ------------------------------------------------------------------------------
@@ -87,7 +102,7 @@ def test_every_state(lanes: Lanes, make: Make, images: pathlib.Path) -> None:
 
 
 def test_block_numbers_by_target(lanes: Lanes, machine: Machine, images: pathlib.Path) -> None:
-    found = lanes.call(operations.BLOCK_STATS, machine.uuid, machine.process, deadline=LONG)
+    found = stats_of(lanes, machine.uuid, machine.process, deadline=LONG)
     assert set(found) == {"vda", "vdb", "hda"}
     assert found["vda"].capacity == 16 * MIB
     assert found["vda"].physical == (images / "top").stat().st_blocks * 512
@@ -120,7 +135,7 @@ def test_every_kind_of_disk_has_an_answer(lanes: Lanes, make: Make, images: path
         nbd, block = lanes.call(operations.PROBE_LAYERS, layers, process, [], deadline=LONG)
         assert nbd.code == "host-allocation-unknown"
         assert block.allocated_bytes == (images / "loop").stat().st_blocks * 512
-        found = lanes.call(operations.BLOCK_STATS, machine.uuid, process, deadline=LONG)
+        found = stats_of(lanes, machine.uuid, process, deadline=LONG)
         assert found["vda"].capacity == found["vdb"].capacity == 4 * MIB
         machine.domain.destroy()
     finally:
@@ -135,12 +150,8 @@ def test_every_kind_of_disk_has_an_answer(lanes: Lanes, make: Make, images: path
 def test_a_domain_that_is_off_is_never_asked(lanes: Lanes, machine: Machine) -> None:
     process = machine.process
     machine.domain.destroy()
-    for arguments in (
-        (operations.BLOCK_STATS, machine.uuid),
-        (operations.BLOCK_INFO, machine.uuid, "vda"),
-    ):
-        error = refused(lanes, *arguments, process)  # type: ignore[arg-type]
-        assert error.code == "guest-not-running"
+    error = refused(lanes, operations.BLOCK_INFO, machine.uuid, "vda", process)
+    assert error.code == answer_of(lanes, machine.uuid, process).code == "guest-not-running"
     assert lanes.call(operations.CONTROL, machine.uuid, process, deadline=LONG) is None
     assert lanes.call(operations.CONTROL, machine.uuid, None, deadline=LONG) is None
 
@@ -153,13 +164,13 @@ def test_libvirts_word_counts_when_the_process_lives(
     other = make(file_disk(images / "other"))
     process = other.process
     machine.domain.destroy()
-    assert refused(lanes, operations.BLOCK_STATS, machine.uuid, process).code == "guest-not-running"
+    assert answer_of(lanes, machine.uuid, process).code == "guest-not-running"
 
 
 def test_a_domain_that_is_gone(lanes: Lanes, machine: Machine) -> None:
     unknown = "00000000-0000-4000-8000-00000000dead"
     assert refused(lanes, operations.DESCRIBE, unknown).code == "domain-gone"
-    assert refused(lanes, operations.BLOCK_STATS, unknown, machine.process).code == "domain-gone"
+    assert answer_of(lanes, unknown, machine.process).code == "domain-gone"
     assert lanes.call(operations.CONTROL, unknown, None, deadline=LONG) is None
 
 
@@ -183,19 +194,19 @@ def test_ten_stopped_qemus_pin_no_worker(
         for _ in range(10)
     ]
     # Healthy ones are asked, so that a refusal below says something.
-    assert lanes.call(operations.BLOCK_STATS, machines[0].uuid, machines[0].process, deadline=LONG)
+    assert stats_of(lanes, machines[0].uuid, machines[0].process, deadline=LONG)
     stopped = [(machine, machine.stop()) for machine in machines]
     for machine, process in stopped:
-        error = refused(lanes, operations.BLOCK_STATS, machine.uuid, process)
-        assert error.code == "qemu-unresponsive"
-        assert "stopped" in error.detail
+        answer = answer_of(lanes, machine.uuid, process)
+        assert answer.code == "qemu-unresponsive"
+        assert answer.detail is not None and "stopped" in answer.detail
         # What is read from libvirt alone is still told.
         assert lanes.call(operations.DESCRIBE, machine.uuid, deadline=LONG).state == "running"
     # virt-admin itself is served by another server's pool.
     assert busy_workers() == 0
     machines[0].go_on()
     wait_for(lambda: machines[0].process and not _is_stopped(machines[0]))
-    assert lanes.call(operations.BLOCK_STATS, machines[0].uuid, machines[0].process, deadline=LONG)
+    assert stats_of(lanes, machines[0].uuid, machines[0].process, deadline=LONG)
 
 
 def _is_stopped(machine: Machine) -> bool:
@@ -274,14 +285,14 @@ def test_a_stuck_call_is_parked_and_its_reply_is_the_sign_of_life(
 ) -> None:
     process = machine.process
     with pytest.raises(DeadlineMissed) as caught:
-        lanes.call(operations.BLOCK_STATS, machine.uuid, process, deadline=0.5)
+        stats_of(lanes, machine.uuid, process, deadline=0.5)
     assert caught.value.subject == machine.uuid
     # One worker, one token, and it always shows as a job.
     wait_for(lambda: busy_workers() == 1)
     control = lanes.call(operations.CONTROL, machine.uuid, process, deadline=LONG)
     assert control is not None and control.state == "busy"
     with pytest.raises(NoToken):
-        lanes.call(operations.BLOCK_STATS, machine.uuid, process, deadline=LONG)
+        stats_of(lanes, machine.uuid, process, deadline=LONG)
     assert busy_workers() == 1
     # The rest of the monitor's work goes on in another child.
     assert lanes.call(operations.LIST_DOMAINS, deadline=LONG)
@@ -300,19 +311,19 @@ def test_the_next_run_knows_what_a_killed_one_left_pinned(
 ) -> None:
     state, process = tmp_path / "tokens.json", machine.process
     with Lanes(hypervisor.uri, state_path=state) as first, pytest.raises(DeadlineMissed):
-        first.call(operations.BLOCK_STATS, machine.uuid, process, deadline=0.5)
+        stats_of(first, machine.uuid, process, deadline=0.5)
     # All our processes are gone, and libvirtd's worker still waits.
     assert busy_workers() == 1
     for _ in range(3):
         with Lanes(hypervisor.uri, state_path=state) as again, pytest.raises(NoToken):
-            again.call(operations.BLOCK_STATS, machine.uuid, process, deadline=LONG)
+            stats_of(again, machine.uuid, process, deadline=LONG)
     assert busy_workers() == 1
     machine.go_on()
     wait_for(lambda: busy_workers() == 0)
     with Lanes(hypervisor.uri, state_path=state) as last:
         # The token is back: this one is asked again (and stopped again).
         with pytest.raises(DeadlineMissed):
-            last.call(operations.BLOCK_STATS, machine.uuid, process, deadline=0.5)
+            stats_of(last, machine.uuid, process, deadline=0.5)
         machine.go_on()
         wait_for(lambda: last.returned() == [machine.uuid])
 
@@ -327,27 +338,27 @@ def test_an_orphan_ends_with_its_qemu(
 ) -> None:
     state, process = tmp_path / "tokens.json", machine.process
     with Lanes(hypervisor.uri, state_path=state) as first, pytest.raises(DeadlineMissed):
-        first.call(operations.BLOCK_STATS, machine.uuid, process, deadline=0.5)
+        stats_of(first, machine.uuid, process, deadline=0.5)
     os.kill(process.pid, signal.SIGKILL)
     wait_for(lambda: not machine.domain.isActive())
     run("qemu-img", "create", "-f", "qcow2", images / "other", "1M")
     other = make(file_disk(images / "other"))
     with Lanes(hypervisor.uri, state_path=state) as second:
         with pytest.raises(DeadlineMissed):  # asked, that is: the token is free
-            second.call(operations.BLOCK_STATS, other.uuid, other.process, deadline=0.5)
+            stats_of(second, other.uuid, other.process, deadline=0.5)
         other.go_on()
         wait_for(lambda: second.returned() == [other.uuid])
 
 
 def test_kill_9_of_a_child_in_a_quick_moment_costs_no_token(lanes: Lanes, machine: Machine) -> None:
     process = machine.process
-    lanes.call(operations.BLOCK_STATS, machine.uuid, process, deadline=LONG)
+    stats_of(lanes, machine.uuid, process, deadline=LONG)
     for _ in range(5):
         killer = threading.Thread(
             target=lambda: [os.kill(c.pid, signal.SIGKILL) for c in lanes._supervisor._children]
         )
         killer.start()
-        found = lanes.call(operations.BLOCK_STATS, machine.uuid, process, deadline=LONG)
+        found = stats_of(lanes, machine.uuid, process, deadline=LONG)
         killer.join()
         assert set(found) == {"vda", "vdb", "hda"}
 
@@ -375,7 +386,7 @@ def test_agents_that_are_not_there(lanes: Lanes, make: Make, images: pathlib.Pat
 def test_a_read_only_socket_asks_no_guest(hypervisor: Hypervisor, machine: Machine) -> None:
     with Lanes(hypervisor.uri_readonly, state_path=None) as lanes:
         assert lanes.call(operations.DESCRIBE, machine.uuid, deadline=LONG).state == "running"
-        found = lanes.call(operations.BLOCK_STATS, machine.uuid, machine.process, deadline=LONG)
+        found = stats_of(lanes, machine.uuid, machine.process, deadline=LONG)
         assert found["vda"].capacity
         error = refused(lanes, operations.AGENT, machine.uuid, PING, 1)
         assert error.code == "guest-not-permitted"

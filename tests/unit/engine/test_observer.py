@@ -49,7 +49,7 @@ class Lanes:
     def call(
         self, operation: Any, *arguments: Any, deadline: float, subject: str | None = None
     ) -> Any:
-        if operation is operations.BLOCK_STATS_OF_SEVERAL:
+        if operation is operations.BLOCK_STATS:
             self.calls += [(operation.name, uuid) for uuid, _ in arguments[0]]
         else:
             self.calls.append((operation.name, subject))
@@ -97,7 +97,7 @@ class Lanes:
             inodes_free=5,
         )
 
-    def block_stats_of_several(self, members: list[tuple[str, Process]]) -> dict[str, Any]:
+    def block_stats(self, members: list[tuple[str, Process]]) -> dict[str, Any]:
         return {uuid: self.answer(uuid) for uuid, _ in members}
 
     def answer(self, uuid: str) -> StatsAnswer:
@@ -147,7 +147,7 @@ def test_no_block_call_goes_to_a_domain_that_is_not_running() -> None:
         guest(1), *(guest(n, state=s) for n, s in ((2, "shutoff"), (3, "crashed"), (4, "paused")))
     )
     _, codes = observe(lanes)
-    assert set(lanes.asked(operations.BLOCK_STATS_OF_SEVERAL)) == {guest(1).uuid, guest(4).uuid}
+    assert set(lanes.asked(operations.BLOCK_STATS)) == {guest(1).uuid, guest(4).uuid}
     assert set(lanes.asked(operations.AGENT)) == {guest(1).uuid}
     assert "guest-not-running" in codes["instance-4"]
 
@@ -162,7 +162,7 @@ def test_a_dead_mount_costs_one_deadline_and_no_block_call() -> None:
     lanes.faults["probe_layers"] = hang
     lanes.faults["filesystem"] = lambda path: missed() if path.startswith("/mnt/dead") else None
     report, codes = observe(lanes)
-    assert lanes.asked(operations.BLOCK_STATS_OF_SEVERAL) == [guest(99).uuid]
+    assert lanes.asked(operations.BLOCK_STATS) == [guest(99).uuid]
     assert set(lanes.asked(operations.AGENT)) == {guest(99).uuid}
     assert codes["instance-99"] == set()
     assert all("storage-unresponsive" in codes[d.name] for d in dead)
@@ -197,7 +197,7 @@ def test_a_hypervisor_that_does_not_answer_keeps_its_host_numbers(
     fault: Callable[..., Any], code: str
 ) -> None:
     lanes = Lanes(guest(1))
-    lanes.faults["block_stats_of_several"] = fault
+    lanes.faults["block_stats"] = fault
     report, codes = observe(lanes)
     assert code in codes["instance-1"]
     assert report.instances[0].disks[0].host_allocated_bytes == 100 * 2**20
@@ -213,7 +213,7 @@ def test_a_domain_that_is_not_asked_leaves_the_others_of_its_question_alone() ->
         stopped = StatsAnswer(disks={}, code="qemu-unresponsive", detail="stopped")
         return {u: stopped if u == guest(7).uuid else lanes.answer(u) for u, _ in members}
 
-    lanes.faults["block_stats_of_several"] = some
+    lanes.faults["block_stats"] = some
     _, codes = observe(lanes)
     assert codes.pop("instance-7") == {"qemu-unresponsive"}
     assert set().union(*codes.values()) == set()
@@ -223,7 +223,7 @@ def test_of_several_asked_together_only_the_one_that_hangs_is_blamed() -> None:
     lanes = Lanes(*(guest(n) for n in range(1, 60)))
     culprit = guest(59).uuid
     lanes.stuck = {culprit}
-    lanes.faults["block_stats_of_several"] = lambda members: (
+    lanes.faults["block_stats"] = lambda members: (
         missed() if culprit in [uuid for uuid, _ in members] else None
     )
     report, codes = observe(lanes)
@@ -254,7 +254,7 @@ def test_when_the_time_is_over_the_rest_says_so() -> None:
     lanes.faults["probe_layers"] = lambda *_: missed()
     _, codes = observe(lanes, timeout=1.5)  # less than a stat may take: the sweep's end, not its
     assert "audit-deadline" in codes["instance-1"]
-    assert not lanes.asked(operations.BLOCK_STATS_OF_SEVERAL)
+    assert not lanes.asked(operations.BLOCK_STATS)
 
 
 def test_without_a_connection_there_is_one_line_that_says_what_to_do() -> None:
@@ -278,11 +278,11 @@ def test_a_domain_without_a_process_is_never_asked() -> None:
     lanes.faults["processes"] = lambda: LaneBroken("no /proc")
     _, codes = observe(lanes)
     assert "evidence-missing" in codes["instance-1"]
-    assert not lanes.asked(operations.BLOCK_STATS_OF_SEVERAL)
+    assert not lanes.asked(operations.BLOCK_STATS)
 
 
 def test_a_fault_of_our_own_is_raised_and_not_taken_for_silence() -> None:
-    for operation in ("processes", "block_stats_of_several", "agent"):
+    for operation in ("processes", "block_stats", "agent"):
         lanes = Lanes(guest(1), guest(2))
         lanes.faults[operation] = lambda *_: ZeroDivisionError("a bug")
         with pytest.raises(ZeroDivisionError):

@@ -144,12 +144,8 @@ def test_a_newer_libvirt_is_not_asked_behind_an_old_job(
 def test_who_is_asked_for_block_numbers(controls: list[object], code: str | None) -> None:
     source = Libvirt(controls=controls)  # type: ignore[arg-type]
     me = Process(pid=1, start_ticks=_stat(1)[1])
-    if code is None:
-        blockstats.block_stats(source, "u", me)  # type: ignore[arg-type]
-    else:
-        with pytest.raises(HostError) as caught:
-            blockstats.block_stats(source, "u", me)  # type: ignore[arg-type]
-        assert caught.value.code == code
+    answers = blockstats.block_stats(source, [("u", me)])  # type: ignore[arg-type]
+    assert answers["u"].code == code
     assert ("stats" in source.asked) == (code is None)
 
 
@@ -168,7 +164,7 @@ def test_records_go_by_name_and_a_missing_number_is_none() -> None:
         "block.3.capacity": 5,  # a record without a name
     }
     me = Process(pid=1, start_ticks=_stat(1)[1])
-    found = blockstats.block_stats(Libvirt(stats=stats), "u", me)  # type: ignore[arg-type]
+    found = blockstats.block_stats(Libvirt(stats=stats), [("u", me)])["u"].disks  # type: ignore[arg-type]
     assert set(found) == {"hda", "vda"}
     vda, hda = found["vda"], found["hda"]
     assert (vda.capacity, vda.allocation, vda.physical) == (10, 0, 7)
@@ -177,7 +173,7 @@ def test_records_go_by_name_and_a_missing_number_is_none() -> None:
 
 def test_numbers_of_nobody() -> None:
     me = Process(pid=1, start_ticks=_stat(1)[1])
-    assert blockstats.block_stats(Libvirt(), "u", me) == {}  # type: ignore[arg-type]
+    assert blockstats.block_stats(Libvirt(), [("u", me)])["u"].disks == {}  # type: ignore[arg-type]
 
 
 def test_a_handle_is_fetched_once_and_a_domain_that_is_not_listed_is_gone() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nova_diskaudit.facts import Process
+from nova_diskaudit.facts import BlockStats, Process
 from nova_diskaudit.lane import child, lanes, operations, tokens
 from nova_diskaudit.lane.lanes import DeadlineMissed, LaneBroken, LaneRefused, Lanes, NoToken
 
@@ -70,6 +70,11 @@ def wait_for(condition: object) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.01)
+
+
+def stats_of(pool: Lanes, word: str, seconds: float) -> dict[str, BlockStats]:
+    answers = pool.call(operations.BLOCK_STATS, [(word, QEMU)], deadline=seconds, subject=word)
+    return answers[word].disks
 
 
 def pid_of(pool: Lanes, word: str = "now") -> int:
@@ -255,41 +260,41 @@ def test_busy_children_have_a_bound_and_waiting_has_an_end(
 
 def test_a_stuck_stats_call_keeps_its_token_until_the_reply(pool: Lanes, gate: Gate) -> None:
     with pytest.raises(DeadlineMissed):
-        pool.call(operations.BLOCK_STATS, gate.word, QEMU, deadline=0.05)
+        stats_of(pool, gate.word, 0.05)
     with pytest.raises(NoToken) as caught:
-        pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG)
+        stats_of(pool, "b", LONG)
     assert caught.value.holders == (gate.word,)
     # What needs no token goes on.
     assert pool.call(operations.CONTROL, "b", QEMU, deadline=LONG) is None
     gate.open()
     wait_for(lambda: pool.returned() == [gate.word])
-    assert pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG) == {}
+    assert stats_of(pool, "b", LONG) == {}
 
 
 def test_killing_a_parked_child_frees_no_token(pool: Lanes, gate: Gate) -> None:
     gate.libvirt_says_busy(10_000_000)
     with pytest.raises(DeadlineMissed):
-        pool.call(operations.BLOCK_STATS, gate.word, QEMU, deadline=0.05)
+        stats_of(pool, gate.word, 0.05)
     parked = parked_child(pool)
     os.kill(parked.pid, signal.SIGKILL)
     wait_for(lambda: is_gone(parked.pid))
     with pytest.raises(NoToken):
-        pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG)
+        stats_of(pool, "b", LONG)
     assert pool.returned() == []
     gate.libvirt_says_busy(1)  # another call's job, younger than ours
     time.sleep(1.1)
-    assert pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG) == {}
+    assert stats_of(pool, "b", LONG) == {}
 
 
 def test_an_orphan_ends_when_libvirt_shows_no_job(pool: Lanes, gate: Gate) -> None:
     gate.libvirt_says_busy(10_000_000)
     with pytest.raises(DeadlineMissed):
-        pool.call(operations.BLOCK_STATS, gate.word, QEMU, deadline=0.05)
+        stats_of(pool, gate.word, 0.05)
     parked = parked_child(pool)
     os.kill(parked.pid, signal.SIGKILL)
     wait_for(lambda: is_gone(parked.pid))
     gate.libvirt_says_busy(None)
-    assert pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG) == {}
+    assert stats_of(pool, "b", LONG) == {}
 
 
 def test_two_guests_at_once_and_a_third_waits(pool: Lanes, gate: Gate) -> None:
@@ -323,17 +328,17 @@ def test_close_leaves_no_process_and_remembers(tmp_path: pathlib.Path, gate: Gat
         with pytest.raises(DeadlineMissed):
             pool.call(operations.FILESYSTEM, gate.word, deadline=0.05)
         with pytest.raises(DeadlineMissed):
-            pool.call(operations.BLOCK_STATS, gate.word, QEMU, deadline=0.05)
+            stats_of(pool, gate.word, 0.05)
         pids = [process.pid for process in pool._supervisor._children]
         assert len(pids) >= 2
     assert all(is_gone(pid) for pid in pids)
     with Lanes("none", state_path=state) as pool:
         with pytest.raises(NoToken):
-            pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG)
+            stats_of(pool, "b", LONG)
         gate.libvirt_says_busy(None)
-        assert pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG) == {}
+        assert stats_of(pool, "b", LONG) == {}
     with Lanes("none", state_path=state) as pool:
-        assert pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG) == {}
+        assert stats_of(pool, "b", LONG) == {}
 
 
 def test_close_remembers_calls_that_are_within_their_deadline(
@@ -345,7 +350,7 @@ def test_close_remembers_calls_that_are_within_their_deadline(
 
     def ask() -> None:
         with contextlib.suppress(LaneBroken):
-            pool.call(operations.BLOCK_STATS, gate.word, QEMU, deadline=LONG)
+            stats_of(pool, gate.word, LONG)
 
     asking = threading.Thread(target=ask)
     asking.start()
@@ -353,7 +358,7 @@ def test_close_remembers_calls_that_are_within_their_deadline(
     pool.close()
     asking.join(LONG)
     with Lanes("none", state_path=state) as pool, pytest.raises(NoToken) as caught:
-        pool.call(operations.BLOCK_STATS, "b", QEMU, deadline=LONG)
+        stats_of(pool, "b", LONG)
     assert caught.value.holders == (gate.word,)
 
 

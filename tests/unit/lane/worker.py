@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from nova_diskaudit.facts import Control, StorageFacts
+from nova_diskaudit.facts import Control, StatsAnswer, StorageFacts
 from nova_diskaudit.host.errors import HostError
 from nova_diskaudit.lane import worker
 
@@ -54,9 +54,10 @@ def filesystem(word: str) -> Any:
     )
 
 
-def block_stats(uuid: str, process: Any) -> Any:
-    obey(uuid)
-    return {}
+def block_stats(members: list[tuple[str, Any]]) -> Any:
+    for uuid, _ in members:
+        obey(uuid)
+    return {uuid: StatsAnswer(disks={}) for uuid, _ in members}
 
 
 def control(uuid: str, process: Any) -> Any:
