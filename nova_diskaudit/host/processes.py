@@ -16,9 +16,10 @@ _UUID = re.compile(rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # it is qemu:<domain>.
 _NAME = re.compile(rb"qemu|kvm")
 
-# A process that waits for ordinary I/O shows D for moments; one on dead storage keeps it.
-_LOOKS = 6
-_PAUSE_SECONDS = 0.01
+# A process that waits for ordinary I/O shows D for moments, longer on a busy host; one on dead
+# storage keeps it. A third of a second tells them apart.
+_LOOKS = 12
+_PAUSE_SECONDS = 0.03
 
 
 def processes() -> dict[str, Process]:

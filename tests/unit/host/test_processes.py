@@ -105,7 +105,7 @@ def test_a_stopped_process_is_silent(start: Start) -> None:
 
 @pytest.mark.parametrize(
     ("states", "told"),
-    [("DDDDDD", "waits for storage"), ("DDDDDS", None), ("DDR", None), ("DDT", "stopped")],
+    [("D" * 12, "waits for storage"), ("D" * 11 + "S", None), ("DDR", None), ("DDT", "stopped")],
 )
 def test_a_short_wait_for_storage_is_normal(
     states: str, told: str | None, monkeypatch: pytest.MonkeyPatch
