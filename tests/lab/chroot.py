@@ -2,11 +2,13 @@
 """A second stack on the same machine: another Debian release's libvirt and QEMU in a chroot.
 
 Bootstrapped once from the mirror that this machine's apt uses, and cached. It is only read after
-that: everything that a libvirtd writes is mounted over it in a namespace of its own.
+that: everything that a libvirtd writes is mounted over it in a namespace of its own. Its name in
+the cache depends on how it is made, so a change of that makes it anew.
 """
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import pathlib
 import shutil
@@ -20,6 +22,8 @@ PACKAGES = (
     "libvirt-clients",
     "qemu-system-x86",
     "qemu-utils",
+    # for guests with an agent that is newer than that of this machine
+    "qemu-guest-agent",
 )
 
 _INSTALL = """\
@@ -65,10 +69,44 @@ def cached(name: str) -> Iterator[pathlib.Path]:
 
 def ensure(release: str) -> pathlib.Path:
     """The chroot of *release*; takes a minute when it is not in the cache."""
-    with cached(release) as path:
+    recipe = "\n".join((*PACKAGES, _INSTALL))
+    with cached(f"{release}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}") as path:
         if not path.is_dir():
             _bootstrap(release, path)
-        return path
+    # Not under the lock: who makes one of the others may be about to look at this one.
+    _forget_old_ones(release, path)
+    return path
+
+
+def _forget_old_ones(release: str, path: pathlib.Path) -> None:
+    """Remove the release's other chroots, unless something runs in them."""
+    for other in (path.with_name(release), *path.parent.glob(f"{release}-????????")):
+        if other == path or not other.is_dir():
+            continue
+        with cached(other.name):
+            if other.is_dir() and not _is_in_use(other):
+                # At once, since whoever finds it takes it for whole.
+                partial = other.rename(_partial(other))
+                shutil.rmtree(partial)
+
+
+def _is_in_use(path: pathlib.Path) -> bool:
+    """Whether a process has the directory as its root."""
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if (entry / "root").samefile(path):
+                    return True
+    return False
+
+
+def _partial(path: pathlib.Path) -> pathlib.Path:
+    """What the chroot is called before it is whole; there may be one of a killed run."""
+    partial = path.with_name(f"{path.name}.partial")
+    if partial.exists():
+        # The mounts of a killed run died with its namespace.
+        shutil.rmtree(partial)
+    return partial
 
 
 def _mirror() -> str:
@@ -91,10 +129,7 @@ def _setting(name: str) -> str:
 
 
 def _bootstrap(release: str, path: pathlib.Path) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    if partial.exists():
-        # The mounts of a killed run died with its namespace.
-        shutil.rmtree(partial)
+    partial = _partial(path)
     mirror = _mirror()
     script = _INSTALL.format(
         release=release,

@@ -147,6 +147,8 @@ class Domain:
     #: further files of the guest: path and content
     files: tuple[tuple[str, str], ...] = ()
     agent_channel: bool = True
+    #: the Debian release whose agent the guest runs; that of this machine when empty
+    agent_release: str = ""
     paused: bool = False
     started: bool = True
     nova: bool = True

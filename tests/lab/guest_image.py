@@ -2,7 +2,8 @@
 """The lab's guest: Debian's kernel and tools with the real qemu-ga, in an initramfs.
 
 It is made from the packages of this machine and cached under their versions. It boots without a
-boot loader and without a root disk, so every disk of a domain belongs to the scenario.
+boot loader and without a root disk, so every disk of a domain belongs to the scenario. A guest may
+have the agent of another Debian release, which comes with that release's loader and libraries.
 
 cpio archives may follow each other: the base is made once, and each domain gets it with a small
 archive of its own behind it.
@@ -21,10 +22,12 @@ from tests.lab import chroot
 
 _KERNEL = "linux-image-cloud-amd64"
 
+_AGENT = "/usr/sbin/qemu-ga"
+
 #: programs, and the Debian packages that they come from
 PROGRAMS = {
     "/bin/busybox": "busybox-static",
-    "/usr/sbin/qemu-ga": "qemu-guest-agent",
+    _AGENT: "qemu-guest-agent",
     "/sbin/mke2fs": "e2fsprogs",
     "/sbin/mkfs.xfs": "xfsprogs",
     "/sbin/mkfs.btrfs": "btrfs-progs",
@@ -76,12 +79,18 @@ class GuestImage:
     kernel: pathlib.Path
     initramfs: pathlib.Path
 
-    def with_files(self, target: pathlib.Path, files: dict[str, str]) -> None:
-        """Write to *target* the initramfs with *files* (path in the guest: content) added."""
+    def with_files(
+        self, target: pathlib.Path, files: dict[str, str], *, agent_release: str = ""
+    ) -> None:
+        """Write to *target* the initramfs with *files* (path in the guest: content) added.
+
+        With *agent_release*, the agent of that Debian release stands in place of the machine's.
+        """
         with tempfile.TemporaryDirectory() as directory:
+            if agent_release:
+                files = files | {_AGENT: _copy_foreign(_AGENT, agent_release, directory)}
             for name, content in files.items():
-                path = pathlib.Path(directory) / name.lstrip("/")
-                path.parent.mkdir(parents=True, exist_ok=True)
+                path = _place(pathlib.Path(directory), name)
                 path.write_text(content)
                 path.chmod(0o755)
             shutil.copyfile(self.initramfs, target)
@@ -182,6 +191,23 @@ def _copy_program(program: pathlib.Path, root: pathlib.Path) -> None:
     for word in listed.stdout.split():
         if word.startswith("/") and not (root / word.lstrip("/")).exists():
             shutil.copy(pathlib.Path(word).resolve(), _place(root, word))
+
+
+def _copy_foreign(program: str, release: str, root: str) -> str:
+    """Copy another release's *program* below /RELEASE in *root*; the script that starts it.
+
+    Its C library is not that of the guest, so it brings the loader, and starts by it.
+    """
+    rootfs = chroot.ensure(release)
+    inside = pathlib.Path(root) / release
+    words = [w for w in _output("chroot", str(rootfs), "ldd", program).split() if w[0] == "/"]
+    for word in (program, *words):
+        # Debian's links of directories and libraries are relative, so they stay in the chroot.
+        shutil.copy((rootfs / word.lstrip("/")).resolve(), _place(inside, word))
+    (loader,) = (word for word in words if "/ld-linux" in word)
+    libraries = sorted({f"/{release}{os.path.dirname(word)}" for word in words})
+    path = ":".join(libraries)
+    return f'#!/bin/sh\nexec /{release}{loader} --library-path {path} /{release}{program} "$@"\n'
 
 
 def _place(root: pathlib.Path, name: str) -> pathlib.Path:

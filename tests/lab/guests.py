@@ -284,6 +284,66 @@ mnt ext4 /dev/vdc /mnt/other
     settled,
 )
 
+# The size that this agent tells counts the blocks reserved for root, on vda a tenth of all, without
+# which the file system would seem to leave a part of the disk to others.
+NEWER_AGENT = Play(
+    Domain(
+        "newer-agent",
+        (
+            Disk("vda", 2 * GIB, serial=UUID_1),
+            Disk("vdb", 2 * GIB, "qcow2", serial=UUID_2),
+            Disk("vdc", GIB),
+        ),
+        """
+mkfs.ext4 -q -m 10 /dev/vda
+mnt ext4 /dev/vda /mnt/whole
+fill /mnt/whole/a 15
+mkdir -p /mnt/whole/inner /mnt/bound
+mount -o bind /mnt/whole/inner /mnt/bound
+
+sfdisk -q /dev/vdb << END
+label: gpt
+size=1G
+size=+
+END
+settle
+mkfs.ext4 -q /dev/vdb1
+mkfs.xfs -q /dev/vdb2
+mnt ext4 /dev/vdb1 /mnt/one
+mnt xfs /dev/vdb2 /mnt/two
+fill /mnt/one/a 20
+fill /mnt/two/a 30
+
+modprobe dm_mod
+lvm pvcreate -q /dev/vdc
+lvm vgcreate -q lab /dev/vdc
+lvm lvcreate -q -y -l 100%FREE -n all lab
+mkfs.ext4 -q /dev/lab/all
+mnt ext4 /dev/lab/all /mnt/linear
+fill /mnt/linear/a 10
+""",
+        agent_release="trixie",
+    ),
+    settled,
+)
+
+NEWER_AGENT_BTRFS = Play(
+    Domain(
+        "newer-agent-btrfs",
+        (Disk("vda", 4 * GIB, "qcow2", serial=UUID_1),),
+        """
+mkfs.btrfs -q /dev/vda
+mnt btrfs /dev/vda /mnt/top
+btrfs -q subvolume create /mnt/top/home
+mkdir -p /mnt/home
+mount -t btrfs -o subvol=home /dev/vda /mnt/home
+fill /mnt/home/a 20
+""",
+        agent_release="trixie",
+    ),
+    settled,
+)
+
 _THREE = """
 # The kernel names SCSI disks in the order in which they answer.
 for lab_pair in {pairs}; do
@@ -447,6 +507,30 @@ SCENARIOS = (
             OnDisk("vdb", spread=("/mnt/both",), kind="volume"),
             OnDisk("vdc", ("/mnt/other",), kind="volume", exact=True),
         ),
+    ),
+    Scenario(
+        "newer-agent-whole-disk",
+        "4.2 total-bytes-privileged; a bind mount is not listed beside its file system",
+        NEWER_AGENT,
+        (OnDisk("vda", ("/mnt/whole",), kind="volume", covered=True, exact=True),),
+    ),
+    Scenario(
+        "newer-agent-partitions",
+        "4.2 total-bytes-privileged",
+        NEWER_AGENT,
+        (OnDisk("vdb", ("/mnt/one", "/mnt/two"), kind="volume", covered=True, exact=True),),
+    ),
+    Scenario(
+        "newer-agent-lvm",
+        "4.2 total-bytes-privileged",
+        NEWER_AGENT,
+        (OnDisk("vdc", ("/mnt/linear",), covered=True, exact=True),),
+    ),
+    Scenario(
+        "newer-agent-btrfs",
+        "4.2 total-bytes-privileged; a subvolume is not listed beside its file system",
+        NEWER_AGENT_BTRFS,
+        (OnDisk("vda", ("/mnt/top",), kind="volume", covered=True, exact=True),),
     ),
     Scenario(
         "scsi-with-serials",

@@ -80,7 +80,8 @@ class Machine:
             if not kernel.exists():
                 shutil.copyfile(image.kernel, kernel)
             files = {"/lab/scenario": self.spec.script, **dict(self.spec.files)}
-            image.with_files(workdir / f"{self.spec.name}.initrd", files)
+            release = self.spec.agent_release
+            image.with_files(workdir / f"{self.spec.name}.initrd", files, agent_release=release)
         self._domain = self.connection.defineXML(self.spec.xml(workdir, kernel))
         if not self.spec.started:
             return

@@ -10,6 +10,7 @@ from tests.lab.conftest import Observe
 from tests.lab.observe import Observation
 
 everywhere = pytest.mark.parametrize("scenario", guests.SCENARIOS, ids=lambda s: s.name)
+NEWER = [s for s in guests.SCENARIOS if s.play.domain.agent_release == "trixie"]
 
 
 def used(seen: Observation, points: tuple[str, ...]) -> int:
@@ -104,3 +105,49 @@ def test_nothing_that_is_in_use_can_be_reclaimed(
         audited = seen.audited(disk.target)
         bounds, held = audited["reclaimable"], audited["host_allocated_bytes"]
         assert 0 <= bounds["low"] <= bounds["high"] <= held
+
+
+@pytest.mark.parametrize("scenario", NEWER, ids=lambda s: s.name)
+def test_a_newer_agent_tells_the_size_with_what_is_reserved_for_root(
+    observe: Observe, stack: str, scenario: guests.Scenario
+) -> None:
+    seen = observe(scenario.play, scenario.label)
+    assert seen.instance["guest"]["agent_version"].startswith("10.")
+    said = {fs["mountpoint"]: fs for fs in seen.replies["guest-get-fsinfo"]}
+    audited = {fs["mountpoint"]: fs for fs in seen.instance["filesystems"]}
+    for disk in scenario.disks:
+        for point in disk.whole:
+            truth = seen.truth[point]
+            assert said[point]["total-bytes"] <= said[point]["total-bytes-privileged"]
+            assert said[point]["total-bytes-privileged"] == truth.total_bytes
+            assert audited[point]["total_bytes"] == truth.total_bytes
+            assert audited[point]["used_bytes"] == truth.used_bytes
+
+
+@pytest.mark.parametrize("scenario", NEWER, ids=lambda s: s.name)
+def test_a_newer_agent_lists_what_is_mounted_twice_once(
+    observe: Observe, stack: str, scenario: guests.Scenario
+) -> None:
+    seen = observe(scenario.play, scenario.label)
+    listed = [fs["mountpoint"] for fs in seen.replies["guest-get-fsinfo"]]
+    alike = [s for s in NEWER if s.play is scenario.play]
+    assert sorted(listed) == sorted(p for s in alike for disk in s.disks for p in disk.whole)
+    # What it leaves out: tmpfs, the bind mount, and the subvolume.
+    assert set(listed) < set(seen.truth)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [s for s in NEWER if s.name in ("newer-agent-whole-disk", "newer-agent-btrfs")],
+    ids=lambda s: s.name,
+)
+def test_what_is_reserved_for_root_decides_that_the_disk_is_covered(
+    observe: Observe, stack: str, scenario: guests.Scenario
+) -> None:
+    seen = observe(scenario.play, scenario.label)
+    said = {fs["mountpoint"]: fs for fs in seen.replies["guest-get-fsinfo"]}
+    (disk,) = scenario.disks
+    (point,) = disk.whole
+    enough = 0.9 * seen.audited(disk.target)["virtual_bytes"]
+    assert said[point]["total-bytes"] < enough <= said[point]["total-bytes-privileged"]
+    assert seen.audited(disk.target)["used"]["bytes"] == used(seen, disk.whole)

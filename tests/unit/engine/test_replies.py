@@ -97,3 +97,14 @@ def test_a_filesystem_is_on_the_disk_it_is_on_or_on_none(name: str) -> None:
             # The guest found them in another order; its script mounted each by what it holds.
             assert fs.mountpoint is not None
             assert fs.disks == (f"sd{fs.mountpoint[-1]}",), fs
+
+
+@pytest.mark.parametrize("name", ["newer-agent-settled", "newer-agent-btrfs-settled"])
+def test_a_newer_agent_tells_the_size_with_what_is_reserved_for_root(name: str) -> None:
+    (file,) = [file for file in FILES if file.stem == name]
+    recorded = json.loads(file.read_text())
+    instance = judge(recorded)
+    for fs in instance.filesystems:
+        assert fs.total_bytes == recorded["truth"][fs.mountpoint]["total_bytes"], fs
+    # So each is seen to cover its disk.
+    assert all(disk.used.bytes is not None for disk in instance.disks)
