@@ -152,7 +152,7 @@ def tell(host: str, seen: Sighting, target: str, info: BlockInfo | Doubt | None)
         guest=whole.guest,
         filesystems=tuple(fs for fs in whole.filesystems if target in fs.disks),
         arithmetic=_arithmetic(concluded, sighting, claims),
-        findings=tuple(_advice(f) for f in (*concluded.findings, *whole.findings)),
+        findings=tuple(map(_advice, dict.fromkeys((*concluded.findings, *whole.findings)))),
     )
 
 
