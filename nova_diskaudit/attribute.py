@@ -74,7 +74,7 @@ class DiskClaims(msgspec.Struct, frozen=True, kw_only=True):
 
     direct: tuple[tuple[int, int], ...] = ()
     inside: tuple[int, ...] = ()
-    total_bytes: int = 0
+    total_bytes: int | None = None
     incomplete: bool = False
     types: frozenset[str] = frozenset()
     stacked: bool = False
@@ -166,7 +166,7 @@ def claims_of_disk(target: str, placed: Iterable[Placed]) -> DiskClaims:
     direct: list[tuple[int, int]] = []
     inside: list[int] = []
     types: set[str] = set()
-    total = 0
+    totals: list[int] = []
     incomplete = False
     stacked = False
     for item in placed:
@@ -178,7 +178,7 @@ def claims_of_disk(target: str, placed: Iterable[Placed]) -> DiskClaims:
             incomplete = True
             continue
         assert fs.used_bytes is not None
-        total += _size(fs)
+        totals.append(_size(fs))
         if item.place == "direct":
             direct.append((fs.used_bytes, _size(fs)))
             types.add(fs.type)
@@ -188,7 +188,8 @@ def claims_of_disk(target: str, placed: Iterable[Placed]) -> DiskClaims:
     return DiskClaims(
         direct=tuple(direct),
         inside=tuple(inside),
-        total_bytes=total,
+        # One that does not tell its size makes the sum unknown, not smaller.
+        total_bytes=sum(totals) if totals and all(totals) else None,
         incomplete=incomplete,
         types=frozenset(types),
         stacked=stacked,

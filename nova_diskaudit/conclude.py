@@ -42,6 +42,7 @@ def conclude(seen: HostSighting) -> record.HostReport:
         as_of=seen.as_of,
         storages=_storages(seen.storages, instances),
         instances=instances,
+        findings=_once(_explained(doubt) for doubt in seen.doubts),
     )
 
 
@@ -92,7 +93,7 @@ def conclude_disk(seen: Sighting, disk: DiskDefinition, placed: tuple[Placed, ..
     if kind in ("config", "cdrom"):
         reclaimable = record.Reclaimable(low=0, high=0, estimate=None, how="none")
     backing, backing_doubt = _backing_bytes(disk, sighting)
-    findings = [_explained(d) for d in (sighting.doubt, doubt, backing_doubt) if d]
+    findings = [_explained(d) for d in (doubt, backing_doubt) if d]
     findings += _storage_findings(disk, sighting, now)
     if size is None and disk.layers and not any(f.severity == "error" for f in findings):
         findings.append(
@@ -122,7 +123,7 @@ def conclude_disk(seen: Sighting, disk: DiskDefinition, placed: tuple[Placed, ..
         backing_bytes=backing,
         libvirt=_triple(sighting),
         guest_used_bytes=claims.used_bytes if claims else None,
-        guest_total_bytes=claims.total_bytes or None if claims else None,
+        guest_total_bytes=claims.total_bytes if claims else None,
         used=used,
         reclaimable=reclaimable,
         findings=_once(findings),

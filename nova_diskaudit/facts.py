@@ -142,7 +142,6 @@ class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     hostname: str
     libvirt_version: str
-    hypervisor_version: str | None = None
 
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,7 +265,7 @@ class DiskSighting(msgspec.Struct, frozen=True, kw_only=True):
     """What one sweep saw of one disk.
 
     ``layers`` and ``data_file`` were looked at before the guest was asked, ``after`` is the top
-    layer looked at again once it had answered. Empty ``layers`` come with a ``doubt``.
+    layer looked at again once it had answered. An empty drive has no ``layers``.
     ``resolved`` is what the top layer really is, where the XML only names a volume of a pool.
     """
 
@@ -274,7 +273,6 @@ class DiskSighting(msgspec.Struct, frozen=True, kw_only=True):
     data_file: LayerFacts | None = None
     after: LayerFacts | None = None
     stats: BlockStats | None = None
-    doubt: Doubt | None = None
     resolved: Layer | None = None
 
 
@@ -304,9 +302,10 @@ class StorageSighting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostSighting(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything one sweep saw."""
+    """Everything one sweep saw; ``doubts`` are those about the host as a whole."""
 
     host: str
     as_of: datetime.datetime
     sightings: tuple[Sighting, ...]
     storages: tuple[StorageSighting, ...]
+    doubts: tuple[Doubt, ...] = ()

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from nova_diskaudit.audit.question import Questions
 from nova_diskaudit.facts import Doubt, Layer, LayerFacts, Mount, Process
 from nova_diskaudit.lane import operations
+from nova_diskaudit.paths import mapped
 
 # A healthy stat takes microseconds; NFS under load, milliseconds.
 STORAGE_SECONDS = 2.0
@@ -58,11 +59,7 @@ class Images:
         """Where this process finds an image; None for what is no path of this host."""
         if layer.storage not in ("file", "block", "dir") or not layer.source:
             return None
-        for prefix, replacement in self._path_map:
-            stem = prefix.rstrip("/")
-            if layer.source == prefix or layer.source.startswith(f"{stem}/"):
-                return replacement.rstrip("/") + layer.source[len(stem) :]
-        return layer.source
+        return mapped(layer.source, self._path_map)
 
     def _look(
         self, mount: str, layers: list[Layer], process: Process | None, subject: str

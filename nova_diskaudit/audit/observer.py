@@ -43,6 +43,8 @@ _STATS_SECONDS = 5.0
 _AGENT_SYNC_SECONDS = 10.0
 _GUEST_WORKERS = 2
 _CONTROL_SECONDS = 1.0
+# A question of ours that missed its deadline has been a job of that domain for longer than this.
+_STUCK_MILLISECONDS = 1000
 # Domains in one question for block stats: one by one, each costs a fifth more; and as many as
 # this lose their evidence to one that hangs.
 _ASKED_TOGETHER = 8
@@ -64,6 +66,7 @@ class Observer:
         self._options = options
         self._guest_denial: Doubt | None = None
         self._subjects: list[Subject] = []
+        self._doubts: list[Doubt] = []
 
     def host(self) -> HostSighting:
         """Look at every chosen domain and at the storages below them.
@@ -80,6 +83,7 @@ class Observer:
             storages=look_at_storages(
                 self._questions, self._images, self._options, sightings, uuids
             ),
+            doubts=tuple(self._doubts),
         )
 
     def disk(self, target: str) -> tuple[str, Sighting, BlockInfo | Doubt | None]:
@@ -114,9 +118,15 @@ class Observer:
         def scan() -> None:
             ask = self._questions.ask
             mounts = ask(operations.MOUNTS, seconds=STORAGE_SECONDS, missed="storage-error")
-            self._images.mounts = [] if isinstance(mounts, Doubt) else mounts
+            if isinstance(mounts, Doubt):
+                self._doubts.append(mounts)
+            else:
+                self._images.mounts = mounts
             found = ask(operations.PROCESSES, seconds=STORAGE_SECONDS, missed="evidence-missing")
-            processes.update({} if isinstance(found, Doubt) else found)
+            if isinstance(found, Doubt):
+                self._doubts.append(found)
+            else:
+                processes.update(found)
 
         scanning = Worker(scan)  # while libvirt makes its list
         hostname, listed = self._inventory()
@@ -269,9 +279,13 @@ class Observer:
             missed="libvirt-busy",
             subject=subject.uuid,
         )
-        if isinstance(control, Control) and control.state == "ok":
-            return Doubt(code="libvirt-busy", detail="asked together with a QEMU that hangs")
-        return doubt
+        hangs = isinstance(control, Control) and (
+            control.state == "error"
+            or (control.state == "busy" and control.milliseconds >= _STUCK_MILLISECONDS)
+        )
+        if hangs:
+            return doubt
+        return Doubt(code="libvirt-busy", detail="asked together with a QEMU that hangs")
 
     def _guest(self, subject: Subject) -> None:
         domain = subject.domain

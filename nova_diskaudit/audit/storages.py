@@ -32,19 +32,26 @@ def look_at_storages(
         no leftover.
     """
     found: dict[str, StorageSighting] = {}
-    for directory in _directories(images, sightings):
+    for identity, directory in _directories(images, sightings).items():
         facts = _filesystem(questions, directory)
-        if isinstance(facts, StorageFacts):
-            found[facts.identity] = StorageSighting(facts=facts)
+        found[identity] = (
+            _silent(images, identity, directory, facts)
+            if isinstance(facts, Doubt)
+            else StorageSighting(facts=facts)
+        )
     for path in _instances_paths(images, options, sightings):
         _add_instances_directory(questions, found, path, known_uuids)
     if options.managed_save_path:
         _add_managed_save(questions, found, options.managed_save_path)
-    return (*found.values(), *(_hung(images, mount) for mount in sorted(images.hung_mounts)))
+    hung = Doubt(code="storage-unresponsive")
+    return (
+        *found.values(),
+        *(_silent(images, f"mount:{m}", m, hung) for m in sorted(images.hung_mounts)),
+    )
 
 
-def _directories(images: Images, sightings: Iterable[Sighting]) -> Iterable[str]:
-    """One directory on each storage that answered."""
+def _directories(images: Images, sightings: Iterable[Sighting]) -> dict[str, str]:
+    """One directory on each storage that answered, by the identity of the storage."""
     seen: dict[str, str] = {}
     for sighting in sightings:
         for disk in sighting.domain.disks if sighting.domain else ():
@@ -53,7 +60,7 @@ def _directories(images: Images, sightings: Iterable[Sighting]) -> Iterable[str]
                 path = images.path(layer)
                 if path and facts.storage_identity and layer.storage == "file":
                     seen.setdefault(facts.storage_identity, os.path.dirname(path))
-    return seen.values()
+    return seen
 
 
 def _instances_paths(
@@ -108,16 +115,20 @@ def _add_managed_save(questions: Questions, found: dict[str, StorageSighting], p
     if isinstance(where, Doubt) or where.identity not in found:
         return
     answer = questions.ask(operations.MANAGED_SAVE, path, seconds=_SCAN_SECONDS, missed=_INCOMPLETE)
-    if not isinstance(answer, Doubt):
-        sighting = found[where.identity]
-        found[where.identity] = msgspec.structs.replace(sighting, managed_save_bytes=answer)
+    sighting = found[where.identity]
+    found[where.identity] = (
+        msgspec.structs.replace(sighting, doubt=answer)
+        if isinstance(answer, Doubt)
+        else msgspec.structs.replace(sighting, managed_save_bytes=answer)
+    )
 
 
-def _hung(images: Images, path: str) -> StorageSighting:
+def _silent(images: Images, identity: str, path: str, doubt: Doubt) -> StorageSighting:
+    """A storage that told nothing of itself."""
     mount = next((m for m in images.mounts if m.path == path), None)
     return StorageSighting(
         facts=StorageFacts(
-            identity=f"mount:{path}",
+            identity=identity,
             kind="unknown",
             path=path,
             fs_type=mount.fs_type if mount else None,
@@ -125,5 +136,5 @@ def _hung(images: Images, path: str) -> StorageSighting:
             free_bytes=None,
             inodes_free=None,
         ),
-        doubt=Doubt(code="storage-unresponsive"),
+        doubt=doubt,
     )

@@ -11,6 +11,7 @@ import msgspec
 
 from nova_diskaudit.facts import LayerFacts, Process
 from nova_diskaudit.host.processes import exists
+from nova_diskaudit.paths import mapped
 
 _HEADER_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
@@ -80,11 +81,6 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         raise Unreachable("file-missing", f"{path!r} is not there")
 
     def _candidates(self, path: str) -> Iterator[str]:
-        for prefix, replacement in self.path_map:
-            stem = prefix.rstrip("/")
-            if path == prefix or path.startswith(f"{stem}/"):
-                yield replacement.rstrip("/") + path[len(stem) :]
-                break
-        yield path
+        yield from dict.fromkeys((mapped(path, self.path_map), path))
         if self.process is not None and exists(self.process):
             yield f"/proc/{self.process.pid}/root{path}"

@@ -249,3 +249,13 @@ def test_a_storage_sums_what_is_promised_on_it_each_file_once() -> None:
         )
     )
     assert report.storages[0].virtual_sum_bytes == 2 * GIB
+
+
+def test_a_sum_of_sizes_is_unknown_when_one_of_them_is() -> None:
+    told = filesystem("vda1")
+    silent = filesystem("vda2", total_bytes=None, size_bytes=None)
+    (one,) = conclude_instance(sighting(domain(), claims=claims(told))).disks
+    assert one.guest_total_bytes == 2000 * MIB
+    (one,) = conclude_instance(sighting(domain(), claims=claims(told, silent))).disks
+    assert one.guest_total_bytes is None
+    assert one.guest_used_bytes == 84 * MIB

@@ -219,6 +219,16 @@ def test_a_domain_that_is_not_asked_leaves_the_others_of_its_question_alone() ->
     assert set().union(*codes.values()) == set()
 
 
+def test_a_storage_that_tells_nothing_of_itself_is_listed_all_the_same() -> None:
+    lanes = Lanes(guest(1))
+    lanes.faults["filesystem"] = lambda _: LaneRefused("permission-denied", "no")
+    report, _ = observe(lanes)
+    (storage,) = report.storages
+    assert storage.total_bytes is None
+    assert [f.code for f in storage.findings] == ["permission-denied"]
+    assert storage.virtual_sum_bytes == 2 * 2**30
+
+
 def test_of_several_asked_together_only_the_one_that_hangs_is_blamed() -> None:
     lanes = Lanes(*(guest(n) for n in range(1, 60)))
     culprit = guest(59).uuid
@@ -276,8 +286,12 @@ def test_instances_are_chosen_by_uuid_or_name_and_unknown_ones_are_an_error() ->
 def test_a_domain_without_a_process_is_never_asked() -> None:
     lanes = Lanes(guest(1))
     lanes.faults["processes"] = lambda: LaneBroken("no /proc")
-    _, codes = observe(lanes)
+    report, codes = observe(lanes)
     assert "evidence-missing" in codes["instance-1"]
+    # That nothing could be found in /proc is told once, of the host.
+    assert [(f.code, "no /proc" in f.message) for f in report.findings] == [
+        ("evidence-missing", True)
+    ]
     assert not lanes.asked(operations.BLOCK_STATS)
 
 
