@@ -98,12 +98,14 @@ class Guest(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the question to the guest agent.
 
     ``state`` is ``answered`` or the code of the finding that tells why there is no answer.
-    ``as_of`` is the time of the last real answer.
+    ``as_of`` is the time of the last real answer, ``checked_at`` when it was last known to be
+    unchanged, since nothing was written to the instance's disks.
     """
 
     state: str
     agent_version: str | None = None
     as_of: datetime.datetime | None = None
+    checked_at: datetime.datetime | None = None
 
 
 class Disk(msgspec.Struct, frozen=True, kw_only=True):
