@@ -83,13 +83,30 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 # --- what the storage says ----------------------------------------------------------------------
 
 
+class Signature(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What changes with every write to an image; equal ones mean that nobody wrote between.
+
+    Of a file: device, inode, times in nanoseconds, 512-byte blocks, size. Of a block device: its
+    number, its size and the kernel's ``counters`` of writes and discards.
+    """
+
+    device: int
+    inode: int
+    changed_ns: int
+    modified_ns: int
+    blocks: int
+    size_bytes: int
+    counters: tuple[int, ...]
+
+
 class LayerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a storage probe found out about one layer.
 
     ``code`` is the finding that explains missing numbers (None: nothing is missing).
     ``thick``: the storage holds all of it whatever the guest does. ``shares_extents``: whether
     the filesystem may share or compress extents (None: unknown). ``shared_bytes`` are bytes of
-    this file that other files hold too, ``at least`` when ``shared_is_minimum``.
+    this file that other files hold too, ``at least`` when ``shared_is_minimum``. ``signature``
+    was taken with these numbers; None when no later one could prove that they still hold.
     """
 
     identity: str | None = None
@@ -107,6 +124,7 @@ class LayerFacts(msgspec.Struct, frozen=True, kw_only=True):
     has_backing: bool | None = None
     has_external_data: bool = False
     fully_reserved: bool = False
+    signature: Signature | None = None
     code: str | None = None
     detail: str | None = None
 
@@ -135,6 +153,18 @@ class StatsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # --- what the host says -----------------------------------------------------------------------
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """One domain in libvirt's list; ``number`` is its id, new at each start, None when it is off.
+
+    Two equal ones mean: not renamed, not started, stopped, paused or resumed between.
+    """
+
+    uuid: str
+    name: str
+    number: int | None
+    state: tuple[int, int]
 
 
 class HostInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,8 +17,10 @@ from nova_diskaudit.facts import (
     InstancesDirectory,
     Layer,
     LayerFacts,
+    Listed,
     Mount,
     Process,
+    Signature,
     StatsAnswer,
     StorageFacts,
 )
@@ -79,6 +81,14 @@ PROBE_LAYERS: Operation[list[LayerFacts]] = Operation(
     list[LayerFacts],
 )
 
+#: (layers with the QEMU that uses each, path map)
+SIGNATURES: Operation[list[Signature | None]] = Operation(
+    "storage",
+    "signatures",
+    tuple[list[tuple[Layer, Process | None]], list[tuple[str, str]]],
+    list[Signature | None],
+)
+
 #: (path)
 FILESYSTEM: Operation[StorageFacts] = Operation("storage", "filesystem", tuple[str], StorageFacts)
 
@@ -98,6 +108,9 @@ HOST_INFO: Operation[HostInfo] = Operation("monitor", "host_info", tuple[()], Ho
 LIST_DOMAINS: Operation[list[tuple[str, str]]] = Operation(
     "monitor", "list_domains", tuple[()], list[tuple[str, str]]
 )
+
+#: every domain with its state
+LIST_STATES: Operation[list[Listed]] = Operation("monitor", "list_states", tuple[()], list[Listed])
 
 #: (uuid)
 DESCRIBE: Operation[Domain] = Operation("monitor", "describe", tuple[str], Domain)
@@ -132,11 +145,13 @@ ALL: tuple[Operation[Any], ...] = (
     MOUNTS,
     PROCESSES,
     PROBE_LAYERS,
+    SIGNATURES,
     FILESYSTEM,
     INSTANCES_DIRECTORY,
     MANAGED_SAVE,
     HOST_INFO,
     LIST_DOMAINS,
+    LIST_STATES,
     DESCRIBE,
     CONTROL,
     BLOCK_STATS,

@@ -51,11 +51,13 @@ def bindings(kind: str, uri: str) -> dict[str, Handler]:
     """
     if kind == "storage":
         from nova_diskaudit.host import filesystem, instances, mounts, processes, storage
+        from nova_diskaudit.host.storage import signature
 
         return {
             "mounts": mounts.mounts,
             "processes": processes.processes,
             "probe_layers": storage.probe_layers,
+            "signatures": signature.signatures,
             "filesystem": filesystem.filesystem,
             "instances_directory": instances.instances_directory,
             "managed_save": instances.managed_save,
@@ -70,6 +72,7 @@ def bindings(kind: str, uri: str) -> dict[str, Handler]:
         functions = {
             "host_info": inventory.host_info,
             "list_domains": inventory.list_domains,
+            "list_states": inventory.list_states,
             "describe": inventory.describe,
             "control": inventory.control,
         }

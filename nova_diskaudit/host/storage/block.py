@@ -12,6 +12,7 @@ import stat
 
 from nova_diskaudit.facts import Layer, LayerFacts
 from nova_diskaudit.host.filesystem import place_of
+from nova_diskaudit.host.storage import signature
 from nova_diskaudit.host.storage.file import promise, sharing_of
 from nova_diskaudit.host.storage.view import Located, Unreachable, View
 
@@ -38,6 +39,7 @@ def probe(layer: Layer, view: View) -> LayerFacts:
 
 def _facts(layer: Layer, device: Located) -> LayerFacts:
     number = device.status.st_rdev
+    before = signature.of_status(device.status)
     name = f"{os.major(number)}:{os.minor(number)}"
     node = f"{SYSFS}/dev/block/{name}"
     size = device_bytes(node)
@@ -66,6 +68,7 @@ def _facts(layer: Layer, device: Located) -> LayerFacts:
         has_backing=promised.has_backing,
         has_external_data=promised.has_external_data,
         fully_reserved=held.allocated_bytes is not None and held.allocated_bytes >= size > 0,
+        signature=before,
         code=promised.code or held.code,
         detail=promised.detail or held.detail,
     )

@@ -8,7 +8,7 @@ import stat
 
 from nova_diskaudit.facts import Layer, LayerFacts
 from nova_diskaudit.host.filesystem import Place, place_of
-from nova_diskaudit.host.storage import extents, qcow2
+from nova_diskaudit.host.storage import extents, qcow2, signature
 from nova_diskaudit.host.storage.view import Located, Unreachable, View
 
 STORAGES = ("file",)
@@ -58,6 +58,7 @@ def _facts(layer: Layer, file: Located) -> LayerFacts:
         has_backing=promised.has_backing,
         has_external_data=promised.has_external_data,
         fully_reserved=_fully_reserved(layer, promised, allocated, status.st_size),
+        signature=signature.of_status(status),
         code=promised.code,
         detail=promised.detail,
     )
