@@ -35,7 +35,11 @@ _NO_LAYER = Layer(storage="none", source=None, format=None)
 
 def conclude(seen: HostSighting) -> record.HostReport:
     """Judge everything one sweep saw."""
-    instances = tuple(conclude_instance(sighting) for sighting in seen.sightings)
+    return conclude_host(seen, tuple(conclude_instance(sighting) for sighting in seen.sightings))
+
+
+def conclude_host(seen: HostSighting, instances: tuple[Instance, ...]) -> record.HostReport:
+    """The report of a host whose domains are judged already; ``seen.sightings`` is not read."""
     return record.HostReport(
         schema=record.SCHEMA_VERSION,
         host=seen.host,

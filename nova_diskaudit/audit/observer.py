@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import datetime
 import queue
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
 from nova_diskaudit.audit import uri
-from nova_diskaudit.audit.images import STORAGE_SECONDS, Images
+from nova_diskaudit.audit.images import STORAGE_SECONDS, Hung, Images
 from nova_diskaudit.audit.interview import interview
 from nova_diskaudit.audit.options import AuditError, Options
 from nova_diskaudit.audit.question import Questions, known_doubt
 from nova_diskaudit.audit.storages import look_at_storages
-from nova_diskaudit.audit.subject import Subject
+from nova_diskaudit.audit.subject import Part, Subject
 from nova_diskaudit.audit.workers import Worker, take_some
 from nova_diskaudit.facts import (
     BlockInfo,
@@ -29,8 +30,10 @@ from nova_diskaudit.facts import (
     Domain,
     Doubt,
     HostSighting,
+    Listed,
     Process,
     Sighting,
+    StorageSighting,
 )
 from nova_diskaudit.lane import operations
 from nova_diskaudit.lane.lanes import Lanes
@@ -50,23 +53,40 @@ _STUCK_MILLISECONDS = 1000
 _ASKED_TOGETHER = 8
 
 
+class Memory(Protocol):
+    """What an agent remembers from one sweep to the next, and a single sweep does not have."""
+
+    def left_alone(self, uuid: str, part: Part) -> Doubt | None:
+        """Why this part of a domain is not to be asked now; None when it is."""
+
+    def last_described(self, uuid: str) -> Domain | None:
+        """The domain as libvirt last described it."""
+
+
 class Observer:
     """One sweep through the given lanes.
 
     :raises AuditError: for a URI that is not of a QEMU on this host.
     """
 
-    def __init__(self, lanes: Lanes, options: Options) -> None:
+    def __init__(
+        self,
+        lanes: Lanes,
+        options: Options,
+        memory: Memory | None = None,
+        hung: Hung | None = None,
+    ) -> None:
         why = uri.problem(options.uri)
         if why is not None:
             raise AuditError(f"cannot audit {options.uri!r}: {why}")
         lanes.warm_up("monitor", "storage", "evidence", *(("guest",) if options.ask_guests else ()))
         self._questions = Questions(lanes, options.timeout)
-        self._images = Images(self._questions, options.path_map)
+        self.images = Images(self._questions, options.path_map, hung)
         self._options = options
+        self._memory = memory
         self._guest_denial: Doubt | None = None
         self._subjects: list[Subject] = []
-        self._doubts: list[Doubt] = []
+        self.doubts: list[Doubt] = []
 
     def host(self) -> HostSighting:
         """Look at every chosen domain and at the storages below them.
@@ -80,11 +100,72 @@ class Observer:
             host=hostname,
             as_of=as_of,
             sightings=sightings,
-            storages=look_at_storages(
-                self._questions, self._images, self._options, sightings, uuids
-            ),
-            doubts=tuple(self._doubts),
+            storages=self.storages(sightings, uuids),
+            doubts=tuple(self.doubts),
         )
+
+    def storages(
+        self, sightings: Sequence[Sighting], uuids: Sequence[str], *, scan: bool = True
+    ) -> tuple[StorageSighting, ...]:
+        """Look at the storages below these domains; ``uuids`` are those of all of the host."""
+        return look_at_storages(
+            self._questions, self.images, self._options, sightings, uuids, scan=scan
+        )
+
+    def listed(self) -> list[Listed]:
+        """Every domain with its state.
+
+        :raises AuditError: without a connection, or when libvirt does not answer.
+        """
+        answer = self._questions.ask(
+            operations.LIST_STATES, seconds=_INVENTORY_SECONDS, missed="domain-unreadable"
+        )
+        if isinstance(answer, Doubt):
+            raise self._no_inventory(answer)
+        return answer
+
+    def hostname(self) -> str:
+        """The host's name as libvirt has it.
+
+        :raises AuditError: as :meth:`listed`.
+        """
+        info = self._questions.ask(
+            operations.HOST_INFO, seconds=_INVENTORY_SECONDS, missed="domain-unreadable"
+        )
+        if isinstance(info, Doubt):
+            raise self._no_inventory(info)
+        return info.hostname
+
+    def look_at_mounts(self) -> None:
+        """Which mount a path lies on, for all that follows."""
+        mounts = self._questions.ask(
+            operations.MOUNTS, seconds=STORAGE_SECONDS, missed="storage-error"
+        )
+        if isinstance(mounts, Doubt):
+            self.doubts.append(mounts)
+        else:
+            self.images.mounts = mounts
+
+    def look_at_processes(self) -> dict[str, Process] | None:
+        """The QEMU of each domain; None when ``/proc`` could not be read in time."""
+        found = self._questions.ask(
+            operations.PROCESSES, seconds=STORAGE_SECONDS, missed="evidence-missing"
+        )
+        if isinstance(found, Doubt):
+            self.doubts.append(found)
+            return None
+        return found
+
+    def look_at(
+        self, chosen: Iterable[tuple[str, str]], processes: Mapping[str, Process]
+    ) -> list[Subject]:
+        """Look at some domains, given as (uuid, name); the mounts are to be known by now."""
+        self._subjects = [
+            Subject(uuid=uuid, name=name, as_of=_now(), process=processes.get(uuid))
+            for uuid, name in chosen
+        ]
+        self._look_at_domains()
+        return self._subjects
 
     def disk(self, target: str) -> tuple[str, Sighting, BlockInfo | Doubt | None]:
         """Look at the one chosen domain, and ask libvirt what ``domblkinfo`` prints of a disk.
@@ -116,28 +197,13 @@ class Observer:
         processes: dict[str, Process] = {}
 
         def scan() -> None:
-            ask = self._questions.ask
-            mounts = ask(operations.MOUNTS, seconds=STORAGE_SECONDS, missed="storage-error")
-            if isinstance(mounts, Doubt):
-                self._doubts.append(mounts)
-            else:
-                self._images.mounts = mounts
-            found = ask(operations.PROCESSES, seconds=STORAGE_SECONDS, missed="evidence-missing")
-            if isinstance(found, Doubt):
-                self._doubts.append(found)
-            else:
-                processes.update(found)
+            self.look_at_mounts()
+            processes.update(self.look_at_processes() or {})
 
         scanning = Worker(scan)  # while libvirt makes its list
         hostname, listed = self._inventory()
-        self._subjects = [
-            Subject(uuid=uuid, name=name, as_of=_now())
-            for uuid, name in _choose(listed, self._options.instances)
-        ]
         scanning.finish()
-        for subject in self._subjects:
-            subject.process = processes.get(subject.uuid)
-        self._look_at_domains()
+        self.look_at(_choose(listed, self._options.instances), processes)
         return hostname, [uuid for uuid, _ in listed]
 
     def _look_at_domains(self) -> None:
@@ -176,14 +242,13 @@ class Observer:
             worker.finish()
 
     def _inventory(self) -> tuple[str, list[tuple[str, str]]]:
-        ask, missed = self._questions.ask, "domain-unreadable"
-        info = ask(operations.HOST_INFO, seconds=_INVENTORY_SECONDS, missed=missed)
-        if isinstance(info, Doubt):
-            raise self._no_inventory(info)
-        listed = ask(operations.LIST_DOMAINS, seconds=_INVENTORY_SECONDS, missed=missed)
+        hostname = self.hostname()
+        listed = self._questions.ask(
+            operations.LIST_DOMAINS, seconds=_INVENTORY_SECONDS, missed="domain-unreadable"
+        )
         if isinstance(listed, Doubt):
             raise self._no_inventory(listed)
-        return info.hostname, listed
+        return hostname, listed
 
     def _no_inventory(self, doubt: Doubt) -> AuditError:
         said = (doubt.detail or doubt.code).removeprefix(f"{self._options.uri}: ")
@@ -195,17 +260,27 @@ class Observer:
 
     def _describe(self, subject: Subject) -> None:
         subject.as_of = _now()
-        answer = self._questions.ask(
-            operations.DESCRIBE,
-            subject.uuid,
-            seconds=_DESCRIBE_SECONDS,
-            missed="domain-unreadable",
-            subject=subject.uuid,
-        )
-        if isinstance(answer, Doubt):
-            subject.doubts.append(answer)
-        else:
+        answer: Domain | Doubt | None = self._left_alone(subject, "describe")
+        if answer is None:
+            answer = self._questions.ask(
+                operations.DESCRIBE,
+                subject.uuid,
+                seconds=_DESCRIBE_SECONDS,
+                missed="domain-unreadable",
+                subject=subject.uuid,
+            )
+        if not isinstance(answer, Doubt):
             subject.domain = answer
+            return
+        subject.doubts.append(answer)
+        if answer.code == "domain-unreadable":
+            subject.missed.add("describe")
+        # What it was made of when it was last described; its files still tell what they hold.
+        if self._memory is not None and answer.code != "domain-gone":
+            subject.domain = self._memory.last_described(subject.uuid)
+
+    def _left_alone(self, subject: Subject, part: Part) -> Doubt | None:
+        return None if self._memory is None else self._memory.left_alone(subject.uuid, part)
 
     def _probe(self, subject: Subject) -> None:
         if subject.domain is None:
@@ -214,7 +289,7 @@ class Observer:
         disks = subject.domain.disks
         layers = [layer for disk in disks for layer in disk.layers]
         layers += [disk.data_file for disk in disks if disk.data_file]
-        facts = self._images.look_at(layers, subject.process, subject.uuid)
+        facts = self.images.look_at(layers, subject.process, subject.uuid)
         for disk in disks:
             subject.layers[disk.target] = tuple(facts[layer] for layer in disk.layers)
             if disk.data_file:
@@ -226,7 +301,10 @@ class Observer:
         for subject in several:
             if not subject.may_be_asked:
                 continue
-            if subject.process is None:
+            alone = self._left_alone(subject, "evidence")
+            if alone is not None:
+                subject.doubts.append(alone)
+            elif subject.process is None:
                 detail = "its QEMU process was not found in /proc"
                 subject.doubts.append(Doubt(code="evidence-missing", detail=detail))
             else:
@@ -242,9 +320,11 @@ class Observer:
         )
         for subject, process in asked:
             if isinstance(answers, Doubt):
-                alone = len(asked) == 1
-                doubt = answers if alone else self._own_part(answers, subject, process)
+                single = len(asked) == 1
+                doubt = answers if single else self._own_part(answers, subject, process)
                 subject.doubts.append(doubt)
+                if doubt.code == "qemu-unresponsive":
+                    subject.missed.add("evidence")
                 continue
             answer = answers.get(subject.uuid)
             if answer is not None and answer.code is not None:
@@ -261,7 +341,7 @@ class Observer:
                 continue
             for storage in ("file", "block"):
                 layer = msgspec.structs.replace(disk.layers[0], storage=storage, source=stats.path)
-                facts = self._images.look_at([layer], subject.process, subject.uuid)[layer]
+                facts = self.images.look_at([layer], subject.process, subject.uuid)[layer]
                 if facts.code != "not-a-regular-file":
                     subject.resolved[disk.target] = layer
                     subject.layers[disk.target] = (facts, *subject.layers[disk.target][1:])
@@ -312,11 +392,13 @@ class Observer:
             subject.guest_doubt = answer
             if answer.code == "guest-not-permitted":
                 self._guest_denial = answer
+            if answer.code in ("agent-timeout", "agent-reply-invalid"):
+                subject.missed.add("guest")
             return
         # The allocation once more, so that the guest's figures lie between two looks at it.
         tops = {disk.target: disk.layers[0] for disk in domain.disks if disk.layers}
         tops |= subject.resolved
-        again = self._images.look_at(tops.values(), subject.process, subject.uuid)
+        again = self.images.look_at(tops.values(), subject.process, subject.uuid)
         subject.after = {t: again[top] for t, top in tops.items() if again[top].code is None}
         subject.claims = answer
 
@@ -333,7 +415,7 @@ class Observer:
             return Doubt(code="storage-unresponsive")
         if not subject.hypervisor_answers:
             return Doubt(code="qemu-unresponsive")
-        return self._guest_denial
+        return self._guest_denial or self._left_alone(subject, "guest")
 
     def _tell(self, done: int) -> None:
         if self._options.progress is not None:

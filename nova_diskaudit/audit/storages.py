@@ -25,11 +25,14 @@ def look_at_storages(
     options: Options,
     sightings: Sequence[Sighting],
     known_uuids: Sequence[str],
+    *,
+    scan: bool = True,
 ) -> tuple[StorageSighting, ...]:
     """Every storage below the sighted disks, once.
 
     :param known_uuids: all domains of the host, sighted or not: what belongs to one of them is
         no leftover.
+    :param scan: look for Nova's image cache, leftovers and saved domains too.
     """
     found: dict[str, StorageSighting] = {}
     for identity, directory in _directories(images, sightings).items():
@@ -39,14 +42,15 @@ def look_at_storages(
             if isinstance(facts, Doubt)
             else StorageSighting(facts=facts)
         )
-    for path in _instances_paths(images, options, sightings):
-        _add_instances_directory(questions, found, path, known_uuids)
-    if options.managed_save_path:
+    for path in _instances_paths(images, options, sightings) if scan else ():
+        if not images.hangs(path):
+            _add_instances_directory(questions, found, path, known_uuids)
+    if scan and options.managed_save_path and not images.hangs(options.managed_save_path):
         _add_managed_save(questions, found, options.managed_save_path)
     hung = Doubt(code="storage-unresponsive")
     return (
         *found.values(),
-        *(_silent(images, f"mount:{m}", m, hung) for m in sorted(images.hung_mounts)),
+        *(_silent(images, f"mount:{m}", m, hung) for m in sorted(images.hung.mounts)),
     )
 
 
@@ -58,7 +62,9 @@ def _directories(images: Images, sightings: Iterable[Sighting]) -> dict[str, str
             looked = sighting.disks[disk.target].layers
             for layer, facts in zip(disk.layers, looked, strict=False):
                 path = images.path(layer)
-                if path and facts.storage_identity and layer.storage == "file":
+                if not path or images.hangs(path):
+                    continue
+                if facts.storage_identity and layer.storage == "file":
                     seen.setdefault(facts.storage_identity, os.path.dirname(path))
     return seen
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from typing import Literal
 
 from nova_diskaudit.facts import (
     BlockStats,
@@ -17,6 +18,9 @@ from nova_diskaudit.facts import (
     Process,
     Sighting,
 )
+
+#: what one look at a domain asks of others: libvirt, QEMU, the guest
+Part = Literal["describe", "evidence", "guest"]
 
 # States with a QEMU that answers. A suspended or crashed one may never do.
 _ASKED_STATES = ("running", "paused")
@@ -39,6 +43,8 @@ class Subject:
     claims: GuestClaims | None = None
     guest_doubt: Doubt | None = None
     doubts: list[Doubt] = dataclasses.field(default_factory=list)
+    #: parts that cost a deadline, or what libvirt allows an agent
+    missed: set[Part] = dataclasses.field(default_factory=set)
 
     @property
     def storage_answers(self) -> bool:

@@ -52,7 +52,7 @@ Where libvirt keeps the memory of domains that were saved by ``virsh managedsave
         "state_path",
         default=DEFAULTS.state_path,
         help="""
-Directory that remembers calls still pinned in libvirt by a hung QEMU, so that runs repeated
+File that remembers calls still pinned in libvirt by a hung QEMU, so that runs repeated
 against the same hung QEMU do not pin one more worker each. Unset: nothing is remembered.""",
     ),
 ]

@@ -17,7 +17,7 @@ from nova_diskaudit.lane.child import Child, ChildDied
 from nova_diskaudit.lane.errors import DeadlineMissed, LaneBroken, LaneError, LaneRefused, NoToken
 from nova_diskaudit.lane.operations import KINDS, Kind, Operation, R
 from nova_diskaudit.lane.supervisor import Supervisor
-from nova_diskaudit.lane.tokens import Holder, Tokens, now
+from nova_diskaudit.lane.tokens import Holder, Tokens, TokenState, now
 
 __all__ = ["DeadlineMissed", "LaneBroken", "LaneError", "LaneRefused", "Lanes", "NoToken"]
 
@@ -38,6 +38,18 @@ _CONTROL_SECONDS = 1.0
 _CLOSE_SECONDS = 0.8
 
 
+class LaneState(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of lane: its children, those of them that wait for a late reply, and those that
+    died or were given up so far. ``answered_at`` is in seconds since boot.
+    """
+
+    kind: Kind
+    children: int
+    parked: int
+    lost: int
+    answered_at: float | None
+
+
 class Lanes:
     """All lanes to one hypervisor, as a context manager; thread-safe.
 
@@ -49,6 +61,9 @@ class Lanes:
         self._idle: dict[Kind, list[Child]] = {kind: [] for kind in KINDS}
         self._count: dict[Kind, int] = dict.fromkeys(KINDS, 0)
         self._parked: dict[Kind, int] = dict.fromkeys(KINDS, 0)
+        self._unanswered: dict[Child, str] = {}
+        self._lost: dict[Kind, int] = dict.fromkeys(KINDS, 0)
+        self._answered_at: dict[Kind, float] = {}
         self._closed = False
         self._returned: list[str] = []
         self._tokens = Tokens(state_path, self._has_ended)
@@ -108,6 +123,29 @@ class Lanes:
         except wire.UNDECODABLE as error:
             raise LaneBroken(f"{operation.name}: not the promised result: {error}") from None
 
+    def unanswered(self) -> frozenset[str]:
+        """Subjects of the calls that missed their deadline and still go on."""
+        with self._changed:
+            return frozenset(self._unanswered.values())
+
+    def states(self) -> list[LaneState]:
+        """How each kind of lane is doing."""
+        with self._changed:
+            return [
+                LaneState(
+                    kind=kind,
+                    children=self._count[kind],
+                    parked=self._parked[kind],
+                    lost=self._lost[kind],
+                    answered_at=self._answered_at.get(kind),
+                )
+                for kind in KINDS
+            ]
+
+    def tokens(self) -> list[TokenState]:
+        """Who holds the tokens."""
+        return self._tokens.states()
+
     def returned(self) -> list[str]:
         """Subjects whose late reply has arrived since the last call: they are alive again."""
         with self._changed:
@@ -154,6 +192,7 @@ class Lanes:
             raise DeadlineMissed(subject, seconds)
         if holder is not None:
             self._tokens.give_back(holder)
+        self._answered_at[operation.kind] = now()
         self._put_back(child)
         return reply
 
@@ -192,6 +231,7 @@ class Lanes:
                     if child.is_usable():
                         return child
                     self._count[kind] -= 1
+                    self._lost[kind] += 1
                     self._supervisor.retire(child)
                 if self._parked[kind] >= _MOST_PARKED[kind]:
                     raise LaneRefused(
@@ -226,6 +266,7 @@ class Lanes:
     def _bury(self, child: Child) -> None:
         with self._changed:
             self._count[child.kind] -= 1
+            self._lost[child.kind] += 1
             self._changed.notify_all()
         self._supervisor.retire(child)
 
@@ -234,6 +275,8 @@ class Lanes:
         with self._changed:
             self._count[child.kind] -= 1
             self._parked[child.kind] += 1
+            self._lost[child.kind] += 1
+            self._unanswered[child] = subject
             self._changed.notify_all()
         if holder is not None:
             self._tokens.park(holder)
@@ -241,6 +284,7 @@ class Lanes:
         def late(reply: wire.Reply | None) -> None:
             with self._changed:
                 self._parked[child.kind] -= 1
+                self._unanswered.pop(child, None)
                 if reply is not None:
                     self._returned.append(subject)
                 self._changed.notify_all()

@@ -56,6 +56,16 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     others: tuple[tuple[str, Process], ...] = ()
 
 
+class TokenState(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of one kind: how many there are, and the subjects of the calls that hold one."""
+
+    kind: TokenKind
+    limit: int
+    active: int
+    parked: tuple[str, ...]
+    orphaned: tuple[str, ...]
+
+
 class _File(msgspec.Struct, frozen=True, kw_only=True):
     """The state file. Seconds since boot mean nothing after another boot."""
 
@@ -160,6 +170,20 @@ class Tokens:
             self._parked.clear()
             self._orphans |= pending
         self._remember(add=pending.values())
+
+    def states(self) -> list[TokenState]:
+        """Who holds the tokens of each kind."""
+        with self._changed:
+            return [
+                TokenState(
+                    kind=kind,
+                    limit=limit,
+                    active=sum(h.kind == kind for h in self._active.values()),
+                    parked=tuple(h.subject for h in self._parked.values() if h.kind == kind),
+                    orphaned=tuple(h.subject for h in self._orphans.values() if h.kind == kind),
+                )
+                for kind, limit in LIMITS.items()
+            ]
 
     def _holders(self, kind: TokenKind) -> list[Holder]:
         every = (self._active, self._parked, self._orphans)
