@@ -174,6 +174,14 @@ _ENTRIES = (
         action="Look at the process state of QEMU and at its storage.",
     ),
     Entry(
+        code="inventory-stale",
+        severity="warning",
+        cause="libvirt did not give the list of its domains in this cycle, so the last one stands "
+        "and only the storage was asked.",
+        action="See whether libvirtd or virtqemud runs and answers (virsh list); the next cycle "
+        "tries again.",
+    ),
+    Entry(
         code="libvirt-busy",
         severity="warning",
         cause="Earlier questions to a hypervisor are still unanswered and hold all the tokens, "

@@ -33,8 +33,8 @@ class Hung:
     def keep(self, unanswered: Collection[str]) -> None:
         """Forget what has answered since: whose question is not among the unanswered ones."""
         for known in (self.mounts, self.directories):
-            for path in [p for p, subject in known.items() if subject not in unanswered]:
-                del known[path]
+            for path in [p for p, s in list(known.items()) if s not in unanswered]:
+                known.pop(path, None)
 
 
 class Images:

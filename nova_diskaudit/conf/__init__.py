@@ -7,7 +7,10 @@ when there is a configuration file; the defaults stand here, once, for both ways
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
 
 
 class ConfigurationError(Exception):
@@ -36,7 +39,22 @@ def path_pair(text: str) -> tuple[str, str]:
 
 
 def load(path: str, *, debug: bool = False) -> Settings:
-    """Settings of the configuration file at ``path``; logging is set up as it says."""
+    """Settings of the configuration file at ``path``; logging is set up as it says.
+
+    :raises ConfigurationError: when the file cannot be used.
+    """
+    conf = read(["--config-file", path], where=f"configuration file {path}", debug=debug)
+    return settings(conf)
+
+
+def read(words: list[str], *, where: str, debug: bool = False) -> cfg.ConfigOpts:
+    """All options by a command line of oslo.config's own; logging is set up as they say.
+
+    Without ``--config-file`` the usual places are searched (``/etc/nova-diskaudit``).
+
+    :param where: what an error is about.
+    :raises ConfigurationError: when a value cannot be used.
+    """
     from oslo_config import cfg
     from oslo_log import log
 
@@ -46,22 +64,33 @@ def load(path: str, *, debug: bool = False) -> Settings:
     log.register_options(conf)
     opts.register(conf)
     try:
-        # Only this file: neither the command line (argparse has it) nor the usual directories.
-        conf([], project="nova-diskaudit", default_config_files=[path], default_config_dirs=[])
-        settings = Settings(
-            uri=conf.hypervisor.connection_uri,
-            timeout=conf.audit.timeout,
-            path_map=tuple(path_pair(pair) for pair in conf.audit.path_map),
-            instances_path=conf.audit.instances_path,
-            managed_save_path=conf.audit.managed_save_path,
-            state_path=conf.audit.state_path,
-            agent_timeout=conf.audit.agent_timeout,
-            ask_guests=conf.guest.enabled,
-        )
+        if "--config-file" in words:
+            # Only this file, not the usual directories beside it.
+            conf(words, project="nova-diskaudit", default_config_dirs=[])
+        else:
+            conf(words, project="nova-diskaudit")
+        settings(conf)  # every value is looked at now, not when it is first needed
         if debug:
             conf.set_override("debug", True)
         log.setup(conf, "nova-diskaudit")
     except (cfg.Error, ValueError, OSError, log.LogConfigError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigurationError(f"configuration file {path}: {reason}") from error
-    return settings
+        raise ConfigurationError(f"{where}: {reason}") from error
+    return conf
+
+
+def settings(conf: cfg.ConfigOpts) -> Settings:
+    """What the engine is told.
+
+    :raises ValueError: for a value that its type alone does not refuse.
+    """
+    return Settings(
+        uri=conf.hypervisor.connection_uri,
+        timeout=conf.audit.timeout,
+        path_map=tuple(path_pair(pair) for pair in conf.audit.path_map),
+        instances_path=conf.audit.instances_path,
+        managed_save_path=conf.audit.managed_save_path,
+        state_path=conf.audit.state_path,
+        agent_timeout=conf.audit.agent_timeout,
+        ask_guests=conf.guest.enabled,
+    )
