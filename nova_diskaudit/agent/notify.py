@@ -40,6 +40,11 @@ def notifier(environment: Mapping[str, str]) -> Callable[[str], None]:
     return tell
 
 
+def notify(words: str) -> None:
+    """Tell the manager of this process."""
+    notifier(os.environ)(words)
+
+
 def status(text: str) -> str:
     """One line for ``systemctl status``."""
     return "STATUS=" + " ".join(text.split())

@@ -85,6 +85,11 @@ def parser() -> argparse.ArgumentParser:
         help="default: table",
     )
     audit.add_argument("--wide", action="store_true", help="table: all numbers, to the byte")
+    audit.add_argument(
+        "--from-agent",
+        action="store_true",
+        help="show what the agent of this host knows, at once; libvirt is not asked",
+    )
     audit.set_defaults(module="nova_diskaudit.cmd.audit")
 
     explain = commands.add_parser(
@@ -98,6 +103,20 @@ def parser() -> argparse.ArgumentParser:
     _common(explain)
     explain.add_argument("--json", action="store_true", help="the story as JSON")
     explain.set_defaults(module="nova_diskaudit.cmd.explain")
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="whether all that the agent needs is there",
+        description="Look at everything that the agent of this host needs, change nothing, and "
+        "say what to do. Exit status: 0 all well or skipped; 1 warnings or errors; 2 wrong usage.",
+    )
+    doctor.add_argument(
+        "--config-file",
+        metavar="FILE",
+        help="oslo.config file (default: those in /etc/nova-diskaudit)",
+    )
+    doctor.add_argument("--json", action="store_true", help="the checks as JSON")
+    doctor.set_defaults(module="nova_diskaudit.cmd.doctor")
 
     schema = commands.add_parser(
         "schema",

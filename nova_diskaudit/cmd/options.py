@@ -16,6 +16,10 @@ from nova_diskaudit.render.text import printable
 if TYPE_CHECKING:
     from nova_diskaudit import audit
 
+_CONFIGURATION = pathlib.Path("/etc/nova-diskaudit")
+# The default of [agent] state_path, here so that it is known without oslo.config.
+_STATE_PATH = pathlib.Path("/var/lib/nova-diskaudit")
+
 
 def resolve(
     arguments: argparse.Namespace, progress: Callable[[str, int, int], None] | None
@@ -41,6 +45,30 @@ def resolve(
         agent_timeout=settings.agent_timeout,
         progress=progress,
     )
+
+
+def agent_state_path(config_file: str | None) -> pathlib.Path:
+    """Where the agent keeps its socket; only this option is read, since all of them take long.
+
+    :raises UsageError: when the configuration cannot be used.
+    """
+    if config_file is None and not any(_CONFIGURATION.glob("*.conf")):
+        return _STATE_PATH
+    from oslo_config import cfg
+
+    from nova_diskaudit.conf import agent
+
+    some = cfg.ConfigOpts()
+    some.register_opts(agent.OPTIONS, group=agent.GROUP)
+    try:
+        if config_file is not None:
+            words = ["--config-file", config_file]
+            some(words, project="nova-diskaudit", default_config_dirs=[])
+        else:
+            some([], project="nova-diskaudit", prog="nova-diskaudit")
+        return pathlib.Path(some.agent.state_path)
+    except (cfg.Error, ValueError, OSError) as error:
+        raise UsageError(f"configuration file {config_file or _CONFIGURATION}: {error}") from error
 
 
 def _settings(arguments: argparse.Namespace) -> conf.Settings:
