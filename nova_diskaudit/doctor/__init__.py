@@ -5,9 +5,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from nova_diskaudit import conf as configuration
 from nova_diskaudit.doctor.check import Check
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
 
@@ -32,20 +36,22 @@ def examine(config_file: str | None) -> list[Check]:
     files = ", ".join(conf.config_file or ()) or "no file, only defaults"
     checks = [Check(name="configuration", outcome="ok", detail=files)]
     for some in (host.examine, state.examine, service.examine):
-        checks += _guarded(some.__module__.rpartition(".")[2], lambda some=some: some(conf))
+        checks += _guarded(some, conf)
     return checks
 
 
-def _guarded(name: str, some: Callable[[], Iterable[Check]]) -> list[Check]:
+def _guarded(
+    some: Callable[[cfg.ConfigOpts], Iterable[Check]], conf: cfg.ConfigOpts
+) -> list[Check]:
     """A defect of one part must not hide what the others found."""
     found: list[Check] = []
     try:
-        found.extend(some())
+        found.extend(some(conf))
     except Exception as error:
         LOG.debug("defect", exc_info=True)
         found.append(
             Check(
-                name=name,
+                name=some.__module__.rpartition(".")[2],
                 outcome="error",
                 detail=f"not looked at, by a defect of ours: {type(error).__name__}: {error}",
                 action="please report it",
