@@ -188,4 +188,4 @@ def _head(client: socket.socket, until: float) -> bytes | None:
         if not piece:
             raise ConnectionError("the request did not end")
         head += piece
-    return head
+    return head if len(head) <= _MOST_HEAD_BYTES else None
