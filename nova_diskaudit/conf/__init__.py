@@ -64,7 +64,7 @@ def read(words: list[str], *, where: str, debug: bool = False) -> cfg.ConfigOpts
     log.register_options(conf)
     opts.register(conf)
     try:
-        if "--config-file" in words:
+        if any(word.startswith("--config-file") for word in words):
             # Only this file, not the usual directories beside it.
             conf(words, project="nova-diskaudit", default_config_dirs=[])
         else:
