@@ -173,22 +173,30 @@ class Ledger:
 
 
 def problems(links: list[Link]) -> list[str]:
-    """What is wrong with a chain; nothing when it is linear, unique, and never goes back."""
+    """What is wrong with a chain; nothing when it is linear, unique, and never goes back.
+
+    One thing is allowed: an agent whose answer was lost sends its last report again, and if
+    another agent or a demand came between, the rule cannot know it for a replay.
+    """
     found = []
-    current: dict[str, str] = {}
-    newest: dict[tuple[str, str], datetime.datetime] = {}
+    current: dict[str, Link] = {}
+    last: dict[tuple[str, str | None], Link] = {}
     seen: set[str] = set()
     for link in links:
         name = f"link {link.seq} ({link.kind} {link.id} of {link.host})"
-        if link.id in seen:
+        stood = current.get(link.host)
+        before = last.get((link.host, link.agent))
+        if link.replaces != (stood.id if stood is not None else None):
+            found.append(f"{name}: replaces {link.replaces}, and another stood")
+        again = before is not None and stood is not before and link.id == before.id
+        if link.id in seen and not again:
             found.append(f"{name}: the id occurs twice")
+        if before is not None and _is_older(link, before):
+            found.append(f"{name}: as_of {link.as_of} is older than {before.as_of}")
         seen.add(link.id)
-        if link.replaces != current.get(link.host):
-            found.append(f"{name}: replaces {link.replaces}, and {current.get(link.host)} stood")
-        current[link.host] = link.id
-        if link.agent is not None and link.as_of is not None:
-            before = newest.get((link.host, link.agent))
-            if before is not None and link.as_of < before:
-                found.append(f"{name}: as_of {link.as_of} is older than {before}")
-            newest[link.host, link.agent] = link.as_of
+        current[link.host] = last[link.host, link.agent] = link
     return found
+
+
+def _is_older(link: Link, before: Link) -> bool:
+    return link.as_of is not None and before.as_of is not None and link.as_of < before.as_of
