@@ -49,7 +49,7 @@ class Connection:
                     raise
                 self._connection = None
                 if fresh or not repeatable:
-                    raise LaneRefused("no-connection", f"libvirt hung up: {error}") from None
+                    raise LaneRefused("no-connection", f"libvirt hung up: {getattr(error, 'detail', error)}") from None
             return function(self._open(), *args)
 
         return call
