@@ -167,6 +167,28 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     state: tuple[int, int]
 
 
+EventKind = Literal["lifecycle", "agent", "block-job", "device"]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something happened to a domain, of which libvirt told by itself.
+
+    ``lifecycle``: it started, stopped, was paused, resumed, defined or removed. ``agent``: its
+    guest agent came or went, as the guest pleases. ``block-job``: a copy or commit of a disk
+    made progress. ``device``: one was added or removed.
+    """
+
+    uuid: str
+    kind: EventKind
+
+
+class Events(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened since the last question; ``lost``: and perhaps more than that."""
+
+    events: tuple[Event, ...]
+    lost: bool
+
+
 class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The host as libvirt describes it. Versions are text such as ``9.0.0``."""
 

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from nova_diskaudit import record
+
+_T = TypeVar("_T")
 
 SCHEMA_VERSION = "1.0"
 #: Bytes of a report, unpacked, that a service has to take.
@@ -301,7 +303,7 @@ def _on_wire(instance: record.Instance, report_as_of: datetime.datetime) -> Inst
     return _clean(Instance(**fields), Instance)
 
 
-def _clean[T](value: T, type: type[T]) -> T:
+def _clean(value: _T, type: type[_T]) -> _T:
     """The same without control characters, most often the very same."""
     data = msgspec.json.encode(value)
     if not _ESCAPED_CONTROL.search(data):

@@ -20,7 +20,7 @@ import msgspec
 from nova_diskaudit.agent import memory
 from nova_diskaudit.agent.memory import Remembered
 from nova_diskaudit.agent.quarantine import Quarantine
-from nova_diskaudit.agent.status import CycleStatus, Part
+from nova_diskaudit.agent.status import PARTS, CycleStatus, Part
 from nova_diskaudit.audit.images import Hung
 from nova_diskaudit.audit.observer import Observer
 from nova_diskaudit.audit.options import AuditError, Options
@@ -39,7 +39,6 @@ from nova_diskaudit.record import HostReport
 
 LOG = logging.getLogger(__name__)
 
-_PARTS: tuple[Part, ...] = ("describe", "evidence", "guest")
 _PROCESSES = "processes"
 # Said by the host, so that a guest cannot use them to have its misses forgotten.
 _NO_AGENT_TO_WAIT_FOR = ("agent-absent", "guest-not-asked", "guest-not-running")
@@ -82,6 +81,11 @@ class Observatory:
         """The newest state of the host; None before the first cycle."""
         with self._mutex:
             return self._report
+
+    def known(self, subjects: Iterable[str]) -> set[str]:
+        """Those of these subjects that are domains."""
+        with self._mutex:
+            return {subject for subject in subjects if subject in self._known}
 
     def touch(self, uuid: str | None) -> None:
         """Something happened to this domain, or perhaps to any of them (None)."""
@@ -151,8 +155,10 @@ class Observatory:
 
     def refresh(self, uuids: Collection[str], *, retry: Part | None = None) -> None:
         """Look at some domains now, between cycles; ``retry`` asks a part that is left alone."""
-        if self.report() is None:
-            return  # the first cycle is on its way and will see them
+        with self._mutex:
+            if self._report is None:
+                return  # the first cycle is on its way and will see them
+            self._touched.difference_update(uuids)  # what happens from now on counts again
         observer = self._observer(_Notes(self, retry))
         try:
             listed = observer.listed()
@@ -236,7 +242,7 @@ class Observatory:
             self._known[subject.uuid] = memory.remember(
                 sighting, listed=listed, process=subject.process, before=before
             )
-        for part in _PARTS:
+        for part in PARTS:
             if part in subject.missed:
                 code, detail = _reason(subject, part)
                 LOG.warning("%s (%s): %s missed its deadline: %s", subject.uuid, part, code, detail)

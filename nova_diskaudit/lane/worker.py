@@ -87,6 +87,11 @@ def bindings(kind: str, uri: str) -> dict[str, Handler]:
         from nova_diskaudit.guest import channel
 
         functions = {"agent": channel.agent}
+    elif kind == "events":
+        from nova_diskaudit.host import events
+
+        events.start_loop()
+        functions = {"events": events.events}
     else:
         raise ValueError(f"no such lane: {kind!r}")
     repeatable = {o.name: o.repeatable for o in operations.ALL}
