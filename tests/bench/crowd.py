@@ -13,9 +13,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
-import pathlib
 import signal
-import time
 from collections.abc import Iterator
 
 import libvirt
