@@ -239,7 +239,7 @@ class Agent:
             self._beat = time.monotonic()
             failed = True
             try:
-                report = self._observatory.cycle(events=self._listener.connected)
+                report = self._observatory.cycle()
                 failed = self._observatory.status.failed is not None
                 if report is not None:
                     self._deliver(report)

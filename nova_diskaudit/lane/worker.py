@@ -74,6 +74,7 @@ def bindings(kind: str, uri: str) -> dict[str, Handler]:
             "list_domains": inventory.list_domains,
             "list_states": inventory.list_states,
             "describe": inventory.describe,
+            "digests": inventory.digests,
             "control": inventory.control,
         }
     elif kind == "evidence":
