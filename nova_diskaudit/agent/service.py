@@ -32,7 +32,9 @@ from nova_diskaudit.agent.publishing import Publishing
 from nova_diskaudit.agent.quarantine import Quarantine
 from nova_diskaudit.agent.refresh import Refresher, retry
 from nova_diskaudit.agent.status import PARTS, AgentStatus, LaneStatus, TokenStatus
+from nova_diskaudit.audit import uri
 from nova_diskaudit.audit.options import AuditError, Options
+from nova_diskaudit.conf import opts
 from nova_diskaudit.lane import tokens
 from nova_diskaudit.lane.lanes import Lanes
 from nova_diskaudit.record import HostReport
@@ -77,6 +79,9 @@ class Agent:
         )
         self._publishing = Publishing(conf, self._state_path)
         settings = configuration.settings(conf)
+        why = uri.problem(settings.uri)
+        if why is not None:
+            raise configuration.ConfigurationError(f"[hypervisor] connection_uri: {why}")
         remembered = settings.state_path or self._state_path / "tokens.json"
         self._lanes = Lanes(settings.uri, state_path=pathlib.Path(remembered))
         self._observatory = Observatory(
@@ -234,7 +239,7 @@ class Agent:
             self._beat = time.monotonic()
             failed = True
             try:
-                report = self._observatory.cycle(events=self._listener.connected)
+                report = self._observatory.cycle()
                 failed = self._observatory.status.failed is not None
                 if report is not None:
                     self._deliver(report)
@@ -298,17 +303,9 @@ def _state_path(text: str) -> pathlib.Path:
 
 def _needs_restart(old: cfg.ConfigOpts, new: cfg.ConfigOpts) -> list[str]:
     """Names of options that changed and that only a start reads."""
-    from nova_diskaudit.conf import opts
-
-    changed: list[str] = []
-    for group, options in opts.list_opts():
-        if group is not None and group.name == "disk_audit":
-            continue  # a new transport is made of it
-        before, after = (old, new) if group is None else (old[group.name], new[group.name])
-        prefix = "DEFAULT" if group is None else group.name
-        changed += [
-            f"[{prefix}] {option.dest}"
-            for option in options
-            if not option.mutable and before[option.dest] != after[option.dest]
-        ]
-    return changed
+    before = {name: value for name, _, value in opts.values(old)}
+    return [
+        name
+        for name, option, value in opts.values(new)
+        if not option.mutable and value != before[name]
+    ]

@@ -45,8 +45,21 @@ class Images:
     ) -> None:
         self._questions = questions
         self._path_map = list(path_map)
-        self.mounts: list[Mount] = []
+        self._mounts: Sequence[Mount] = ()
+        self._mount_points: frozenset[str] = frozenset()
+        self._mount_of_directory: dict[str, str] = {}
         self.hung = hung if hung is not None else Hung()
+
+    @property
+    def mounts(self) -> Sequence[Mount]:
+        """The mounts of this host."""
+        return self._mounts
+
+    @mounts.setter
+    def mounts(self, mounts: Sequence[Mount]) -> None:
+        self._mounts = mounts
+        self._mount_points = frozenset(mount.path for mount in mounts)
+        self._mount_of_directory = {}
 
     def look_at(
         self, layers: Iterable[Layer], process: Process | None, subject: str
@@ -107,6 +120,8 @@ class Images:
 
     def hangs(self, path: str) -> bool:
         """Whether this path is known to hang."""
+        if not self.hung.mounts and not self.hung.directories:
+            return False
         return (
             self._mount_of(path) in self.hung.mounts
             or path in self.hung.directories
@@ -153,9 +168,15 @@ class Images:
             self.hung.mounts[mount] = mount
 
     def _mount_of(self, path: str) -> str:
-        best = "/"
-        for mount in self.mounts:
-            inside = path == mount.path or path.startswith(mount.path.rstrip("/") + "/")
-            if inside and len(mount.path) > len(best):
-                best = mount.path
-        return best
+        if path in self._mount_points:
+            return path
+        # Hundreds of disks lie in a few directories.
+        directory = os.path.dirname(path)
+        known = self._mount_of_directory.get(directory)
+        if known is None:
+            known = directory
+            while len(known) > 1 and known not in self._mount_points:
+                known = os.path.dirname(known)
+            known = known or "/"
+            self._mount_of_directory[directory] = known
+        return known

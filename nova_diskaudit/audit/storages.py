@@ -61,11 +61,12 @@ def _directories(images: Images, sightings: Iterable[Sighting]) -> dict[str, str
         for disk in sighting.domain.disks if sighting.domain else ():
             looked = sighting.disks[disk.target].layers
             for layer, facts in zip(disk.layers, looked, strict=False):
-                path = images.path(layer)
-                if not path or images.hangs(path):
+                identity = facts.storage_identity
+                if identity is None or identity in seen or layer.storage != "file":
                     continue
-                if facts.storage_identity and layer.storage == "file":
-                    seen.setdefault(facts.storage_identity, os.path.dirname(path))
+                path = images.path(layer)
+                if path and not images.hangs(path):
+                    seen[identity] = os.path.dirname(path)
     return seen
 
 

@@ -70,6 +70,9 @@ def read(words: list[str], *, where: str, debug: bool = False) -> cfg.ConfigOpts
         else:
             conf(words, project="nova-diskaudit")
         settings(conf)  # every value is looked at now, not when it is first needed
+        for _ in opts.values(conf):
+            pass  # every value is looked at now, not when it is first needed
+        settings(conf)
         if debug:
             conf.set_override("debug", True)
         log.setup(conf, "nova-diskaudit")
