@@ -14,7 +14,7 @@ import dataclasses
 import itertools
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import libvirt
 
@@ -46,12 +46,16 @@ class Size:
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """A way for a guest's agent to hang: ash that ends what there was, begins it, and ends it."""
+    """A way for a guest's agent to hang: ash that ends what there was, begins it, and ends it.
+
+    Without ``clear`` the real agent lives on. ``settles``: the channel stays open afterwards.
+    """
 
     name: str
     clear: str
     begin: str
     end: str
+    settles: bool = True
 
 
 _STALLS = "/lab/stalls"
@@ -86,19 +90,22 @@ sync
 """
 
 
-def guest(name: str) -> Domain:
+Files = tuple[tuple[str, str], ...]
+
+
+def guest(name: str, files: Files = ()) -> Domain:
     """A domain with a small guest: disks like those of the fleet, one with a filesystem."""
     return Domain(
         name=name,
         disks=(fleet.overlay("vda"), Disk("vdb", 64 * MIB, serial=f"{name}-data")),
         script=_SCRIPT,
-        files=_FILES,
+        files=(*_FILES, *files),
         small=True,
     )
 
 
 class Crowd:
-    """The domains of one hypervisor; all of them are well until :meth:`hang`."""
+    """The domains of one hypervisor; all of them are well at first."""
 
     def __init__(
         self, hypervisor: Hypervisor, size: Size, paused: list[Domain], guests: list[Machine]
@@ -109,10 +116,11 @@ class Crowd:
         self.paused = paused
         #: really booted, their agents answer
         self.healthy = guests[: size.healthy]
-        #: really booted, their QEMU is stopped by :meth:`hang`
+        #: really booted, to be stopped
         self.stopped_guest = guests[size.healthy]
-        #: really booted, their agents hang after :meth:`hang`
+        #: really booted, their agents are to hang
         self.hung = guests[size.healthy + 1 :]
+        self._ways: list[tuple[Machine, Way]] = []
 
     @property
     def guests(self) -> list[Machine]:
@@ -124,40 +132,54 @@ class Crowd:
 
     @property
     def stopped(self) -> list[Domain]:
-        """Those whose QEMU is stopped by :meth:`hang`."""
+        """Those whose QEMU is the one to be stopped."""
         return [self.stopped_guest.spec, *self.paused[: self.size.stopped - 1]]
 
-    def expected(self, *, hanging: bool) -> tuple[set[str], set[str]]:
-        """UUIDs of the domains whose host facts, and whose guest facts, nothing excuses."""
-        stopped = {domain.uuid for domain in self.stopped} if hanging else set()
-        answering = self.healthy if hanging else self.guests
-        host = {domain.uuid for domain in self.domains} - stopped
-        return host, {machine.spec.uuid for machine in answering}
+    @property
+    def names(self) -> dict[str, str]:
+        """The domains' names by UUID."""
+        return {domain.uuid: domain.name for domain in self.domains}
 
-    def hang(self) -> None:
-        """Stop QEMUs, and let agents hang in each of the ways in turn."""
+    def never_touched(self) -> tuple[set[str], set[str]]:
+        """UUIDs of the domains whose host facts, and whose guest facts, nothing ever excuses."""
+        stopped = {domain.uuid for domain in self.stopped}
+        return set(self.names) - stopped, {machine.spec.uuid for machine in self.healthy}
+
+    def stop_hypervisors(self) -> None:
+        """Stop QEMUs, as a dead storage or a debugger does."""
+        self._signal(signal.SIGSTOP)
+
+    def continue_hypervisors(self) -> None:
+        """Let them go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, sig: signal.Signals) -> None:
         for domain in self.stopped:
-            os.kill(self.hypervisor.qemu_pid(domain.name), signal.SIGSTOP)
-        self._to_each(lambda way: way.clear, lambda way: way.begin)
+            os.kill(self.hypervisor.qemu_pid(domain.name), sig)
+
+    def hang(self, ways: Sequence[Way] = WAYS) -> None:
+        """Let the agents of :attr:`hung` hang, or misbehave, in each of the ways in turn."""
+        chosen = list(zip(self.hung, itertools.cycle(ways)))
+        self._to_each([(m, way.clear) for m, way in chosen], "disconnected")
+        self._to_each([(m, way.begin) for m, way in chosen], None)
+        _await_channels([m for m, way in chosen if way.clear and way.settles], "connected")
+        self._ways = chosen
 
     def recover(self) -> None:
-        """Let all go on, with the real agent in each guest."""
-        for domain in self.stopped:
-            os.kill(self.hypervisor.qemu_pid(domain.name), signal.SIGCONT)
-        self._to_each(lambda way: way.end, lambda way: _AGENT_AGAIN if way.clear else "")
+        """Put the real agent back into each guest."""
+        self._to_each([(m, way.end) for m, way in self._ways if way.clear], "disconnected")
+        self._to_each([(m, way.end) for m, way in self._ways if not way.clear], None)
+        again = [m for m, way in self._ways if way.clear]
+        self._to_each([(m, _AGENT_AGAIN) for m in again], "connected")
+        self._ways = []
 
-    def _to_each(self, first: object, second: object) -> None:
-        """Tell each hung guest two things of its way, with its channel closed between them."""
-        chosen = list(zip(self.hung, itertools.cycle(WAYS)))
-        for machine, way in chosen:
-            if command := first(way):  # type: ignore[operator]
+    def _to_each(self, commands: list[tuple[Machine, str]], state: str | None) -> None:
+        told = [machine for machine, command in commands if command]
+        for machine, command in commands:
+            if command:
                 machine.run(command)
-        reopened = [machine for machine, way in chosen if way.clear]
-        _await_channels(reopened, "disconnected")
-        for machine, way in chosen:
-            if command := second(way):  # type: ignore[operator]
-                machine.run(command)
-        _await_channels(reopened, "connected")
+        if state is not None:
+            _await_channels(told, state)
 
     def restart_daemon(self) -> None:
         """Kill libvirtd and start it again; the domains live on."""
@@ -192,10 +214,13 @@ def _await_channels(machines: list[Machine], state: str) -> None:
 
 
 @contextlib.contextmanager
-def crowd(hypervisor: Hypervisor, size: Size) -> Iterator[Crowd]:
-    """Start them; the hypervisor ends them with itself."""
+def crowd(hypervisor: Hypervisor, size: Size, files: Files = ()) -> Iterator[Crowd]:
+    """Start them; the hypervisor ends them with itself.
+
+    :param files: more files of each guest, path and content.
+    """
     with fleet.fleet(hypervisor, size.domains - size.guests) as paused:
-        specs = [guest(f"guest-{number:02d}") for number in range(size.guests)]
+        specs = [guest(f"guest-{number:02d}", files) for number in range(size.guests)]
         with concurrent.futures.ThreadPoolExecutor(_BOOTED_AT_A_TIME) as pool:
             guests = list(pool.map(lambda spec: boot(hypervisor, spec), specs))
         _await_channels(guests, "connected")

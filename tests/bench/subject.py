@@ -31,7 +31,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -49,10 +48,11 @@ class SubjectError(RuntimeError):
 class Cycle:
     """One look at the host: the UUIDs of the domains whose facts were renewed by it.
 
-    ``guest`` is None when the subject does not tell.
+    ``began`` is the wall clock's. ``guest`` is None when the subject does not tell.
     """
 
     number: int
+    began: datetime.datetime
     seconds: float
     host: frozenset[str]
     guest: frozenset[str] | None
@@ -67,10 +67,13 @@ class Subject(Protocol):
         """Begin; cycles follow by themselves, or with each :meth:`cycle`."""
 
     def cycle(self) -> Cycle:
-        """The next cycle that has ended since the last call.
+        """A cycle that was not given before: the newest that has ended, or the next.
 
         :raises SubjectError: when there is none within two minutes.
         """
+
+    def run_for(self, seconds: float) -> None:
+        """Let it look at its own pace, and look at nothing of it."""
 
     def stop(self, sig: signal.Signals = signal.SIGTERM) -> float:
         """End it by a signal; the seconds that this took."""
@@ -96,6 +99,7 @@ class Agent:
         self.options = options or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._seen = 0
+        self._given = 0
 
     @property
     def pid(self) -> int | None:
@@ -117,6 +121,7 @@ class Agent:
             self._process.send_signal(signal.SIGHUP)
 
     def _write(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
         groups: dict[str, dict[str, Any]] = {
             "DEFAULT": {"host": "bench"},
             "hypervisor": {"connection_uri": self._uri},
@@ -134,10 +139,9 @@ class Agent:
     def start(self) -> None:
         if self._process is not None:
             raise SubjectError("the agent runs already")
-        self.directory.mkdir(parents=True, exist_ok=True)
         self._write()
         with (self.directory / "log").open("ab") as log:
-            self._seen = log.tell()
+            self._seen, self._given = log.tell(), 0
             self._process = subprocess.Popen(
                 [AGENT, "--config-file", str(self.directory / "agent.conf")],
                 stdin=subprocess.DEVNULL,
@@ -189,9 +193,11 @@ class Agent:
         return read_socket(self.directory / "state/agent.sock")
 
     def cycle(self) -> Cycle:
-        self.cycles_ended(1)
+        while self.cycles_ended(1) <= self._given:
+            pass
         document = self.document()
         report, cycle = document["report"], document["agent"]["cycle"]
+        self._given = cycle["number"]
         began = _time(cycle["started_at"])
         answers = [
             (one["uuid"], one["guest"]["checked_at"] or one["guest"]["as_of"])
@@ -200,20 +206,26 @@ class Agent:
         ]
         return Cycle(
             number=cycle["number"],
+            began=began,
             seconds=cycle["seconds"],
             host=frozenset(i["uuid"] for i in report["instances"] if _time(i["as_of"]) >= began),
             guest=frozenset(uuid for uuid, at in answers if at and _time(at) >= began),
         )
 
+    def run_for(self, seconds: float) -> None:
+        time.sleep(seconds)
 
-class Command:
-    """A command that looks once; see the module's docstring."""
 
-    def __init__(self, command: str, names: dict[str, str]) -> None:
+class _Asked:
+    """A subject that looks when it is told to, once in ``period_seconds``."""
+
+    def __init__(self, command: str, names: dict[str, str], period_seconds: float) -> None:
         self.name = shlex.split(command)[0]
-        self._command = command
+        self._command = shlex.split(command)
         self._names = names
+        self._period_seconds = period_seconds
         self._number = 0
+        self._due = 0.0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -221,47 +233,75 @@ class Command:
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        pass
+        self._due = time.monotonic()
 
     def stop(self, sig: signal.Signals = signal.SIGTERM) -> float:
-        return 0.0
+        if self._process is None:
+            return 0.0
+        begun = time.monotonic()
+        self._process.send_signal(sig)
+        self._wait(f"did not end by {sig.name}")
+        return time.monotonic() - begun
+
+    def _wait(self, otherwise: str) -> None:
+        assert self._process is not None
+        try:
+            self._process.wait(_PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise SubjectError(f"{otherwise}: {shlex.join(self._command)}") from None
+        finally:
+            self._process = None
 
     def cycle(self) -> Cycle:
+        time.sleep(max(0.0, self._due - time.monotonic()))
+        began, begun = datetime.datetime.now(datetime.UTC), time.monotonic()
+        self._due = begun + self._period_seconds
         self._number += 1
-        begun = time.monotonic()
+        said = self._look().decode(errors="replace")
+        words = set(re.findall(r"[A-Za-z0-9-]+", said))
+        return Cycle(
+            number=self._number,
+            began=began,
+            seconds=time.monotonic() - begun,
+            host=frozenset(u for u, name in self._names.items() if u in words or name in words),
+            guest=None,
+        )
+
+    def run_for(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.cycle()
+
+    def _look(self) -> bytes:
+        raise NotImplementedError
+
+
+class Command(_Asked):
+    """A command that looks once; see the module's docstring."""
+
+    def _look(self) -> bytes:
         with tempfile.TemporaryFile() as output:
-            self._process = subprocess.Popen(shlex.split(self._command), stdout=output)
-            try:
-                self._process.wait(_PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-                raise SubjectError(f"no end of: {self._command}") from None
-            finally:
-                self._process = None
-            seconds = time.monotonic() - begun
+            self._process = subprocess.Popen(self._command, stdout=output)
+            self._wait("no end of")
             output.seek(0)
-            return _mentioned(self._number, seconds, output.read(), self._names)
+            return output.read()
 
 
-class Scrape:
+class Scrape(_Asked):
     """A service that looks when it is asked; see the module's docstring."""
 
-    def __init__(self, url: str, command: str, names: dict[str, str]) -> None:
-        self.name = shlex.split(command)[0]
+    def __init__(
+        self, url: str, command: str, names: dict[str, str], period_seconds: float
+    ) -> None:
+        super().__init__(command, names, period_seconds)
         self._url = url
-        self._command = command
-        self._names = names
-        self._number = 0
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
+        super().start()
         self._process = subprocess.Popen(
-            shlex.split(self._command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         host, _, port = self._url.split("/")[2].partition(":")
         until = time.monotonic() + _PATIENCE_SECONDS
@@ -269,51 +309,43 @@ class Scrape:
             with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
                 return
             if self._process.poll() is not None or time.monotonic() > until:
-                raise SubjectError(f"does not listen: {self._command}")
+                raise SubjectError(f"does not listen: {shlex.join(self._command)}")
             time.sleep(0.1)
 
-    def stop(self, sig: signal.Signals = signal.SIGTERM) -> float:
-        if self._process is None:
-            return 0.0
-        begun = time.monotonic()
-        self._process.send_signal(sig)
-        try:
-            self._process.wait(_PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            raise SubjectError(f"did not end by {sig.name}: {self._command}") from None
-        finally:
-            self._process = None
-        return time.monotonic() - begun
-
-    def cycle(self) -> Cycle:
-        self._number += 1
-        begun = time.monotonic()
+    def _look(self) -> bytes:
         try:
             with urllib.request.urlopen(self._url, timeout=_PATIENCE_SECONDS) as answer:
-                said = answer.read()
-        except (urllib.error.URLError, OSError) as error:
+                said: bytes = answer.read()
+        except OSError as error:
             raise SubjectError(f"{self._url}: {error}") from None
-        return _mentioned(self._number, time.monotonic() - begun, said, self._names)
+        return said
 
 
 def make(
-    choice: str, uri: str, names: dict[str, str], directory: pathlib.Path, **options: dict[str, Any]
+    choice: str,
+    uri: str,
+    names: dict[str, str],
+    directory: pathlib.Path,
+    *,
+    period_seconds: int,
+    options: dict[str, dict[str, Any]] | None = None,
 ) -> Subject:
     """The subject that was chosen; ``names`` are those of the domains by UUID.
 
+    :param options: more of our agent's configuration.
     :raises ValueError: for a choice that is none.
     """
     kind, _, rest = choice.partition(":")
     rest = rest.replace("{uri}", uri)
     if choice == "agent":
-        return Agent(uri, directory, options)
+        agent = Agent(uri, directory, options)
+        agent.configure(agent={"interval": period_seconds})
+        return agent
     if kind == "command" and rest:
-        return Command(rest, names)
+        return Command(rest, names, period_seconds)
     if kind == "scrape" and " " in rest:
         url, _, command = rest.partition(" ")
-        return Scrape(url, command, names)
+        return Scrape(url, command, names, period_seconds)
     raise ValueError(f"neither agent, nor command:COMMAND, nor scrape:URL COMMAND: {choice!r}")
 
 
@@ -329,13 +361,6 @@ def read_socket(path: pathlib.Path) -> dict[str, Any]:
 def _parts(client: socket.socket) -> Iterator[bytes]:
     while part := client.recv(1 << 20):
         yield part
-
-
-def _mentioned(number: int, seconds: float, output: bytes, names: dict[str, str]) -> Cycle:
-    text = output.decode(errors="replace")
-    words = set(re.findall(r"[A-Za-z0-9-]+", text))
-    fresh = frozenset(uuid for uuid, name in names.items() if uuid in words or name in words)
-    return Cycle(number=number, seconds=seconds, host=fresh, guest=None)
 
 
 def _time(text: str) -> datetime.datetime:
