@@ -60,7 +60,11 @@ Channel = Literal["absent", "connected", "disconnected", "unknown"]
 
 
 class Domain(msgspec.Struct, frozen=True, kw_only=True):
-    """One libvirt domain: identity, state, disks, and the agent's channel."""
+    """One libvirt domain: identity, state, disks, and the agent's channel.
+
+    ``digest`` is that of the description it was read from: an equal one means the same disks,
+    the same images below them, and the same state of the channel.
+    """
 
     uuid: str
     name: str
@@ -71,6 +75,7 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True):
     flavor: str | None
     disks: tuple[DiskDefinition, ...]
     seen_at: datetime.datetime
+    digest: bytes = b""
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,6 +170,28 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     number: int | None
     state: tuple[int, int]
+
+
+EventKind = Literal["lifecycle", "agent", "block-job", "device"]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something happened to a domain, of which libvirt told by itself.
+
+    ``lifecycle``: it started, stopped, was paused, resumed, defined or removed. ``agent``: its
+    guest agent came or went, as the guest pleases. ``block-job``: a copy or commit of a disk
+    made progress. ``device``: one was added or removed.
+    """
+
+    uuid: str
+    kind: EventKind
+
+
+class Events(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened since the last question; ``lost``: and perhaps more than that."""
+
+    events: tuple[Event, ...]
+    lost: bool
 
 
 class HostInfo(msgspec.Struct, frozen=True, kw_only=True):

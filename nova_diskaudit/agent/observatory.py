@@ -20,7 +20,7 @@ import msgspec
 from nova_diskaudit.agent import memory
 from nova_diskaudit.agent.memory import Remembered
 from nova_diskaudit.agent.quarantine import Quarantine
-from nova_diskaudit.agent.status import CycleStatus, Part
+from nova_diskaudit.agent.status import PARTS, CycleStatus, Part
 from nova_diskaudit.audit.images import Hung
 from nova_diskaudit.audit.observer import Observer
 from nova_diskaudit.audit.options import AuditError, Options
@@ -39,7 +39,6 @@ from nova_diskaudit.record import HostReport
 
 LOG = logging.getLogger(__name__)
 
-_PARTS: tuple[Part, ...] = ("describe", "evidence", "guest")
 _PROCESSES = "processes"
 # Said by the host, so that a guest cannot use them to have its misses forgotten.
 _NO_AGENT_TO_WAIT_FOR = ("agent-absent", "guest-not-asked", "guest-not-running")
@@ -83,6 +82,11 @@ class Observatory:
         with self._mutex:
             return self._report
 
+    def known(self, subjects: Iterable[str]) -> set[str]:
+        """Those of these subjects that are domains."""
+        with self._mutex:
+            return {subject for subject in subjects if subject in self._known}
+
     def touch(self, uuid: str | None) -> None:
         """Something happened to this domain, or perhaps to any of them (None)."""
         with self._mutex:
@@ -91,11 +95,9 @@ class Observatory:
             else:
                 self._touched.add(uuid)
 
-    def cycle(self, *, events: bool) -> HostReport | None:
+    def cycle(self) -> HostReport | None:
         """Look at the whole host once.
 
-        :param events: libvirt's events have arrived without a gap since the last cycle began;
-            without them a changed disk could go unseen, so nobody is quiet.
         :returns: the report; None when the lanes were closed meanwhile, or nothing is known yet.
         """
         begun = time.monotonic()
@@ -115,7 +117,7 @@ class Observatory:
         observer.look_at_mounts()
         with self._mutex:
             touched, self._touched = self._touched, set()
-            everyone, self._all_touched = self._all_touched or not events, False
+            everyone, self._all_touched = self._all_touched or failed is not None, False
         waiting = [
             one
             for one in listed
@@ -151,8 +153,10 @@ class Observatory:
 
     def refresh(self, uuids: Collection[str], *, retry: Part | None = None) -> None:
         """Look at some domains now, between cycles; ``retry`` asks a part that is left alone."""
-        if self.report() is None:
-            return  # the first cycle is on its way and will see them
+        with self._mutex:
+            if self._report is None:
+                return  # the first cycle is on its way and will see them
+            self._touched.difference_update(uuids)  # what happens from now on counts again
         observer = self._observer(_Notes(self, retry))
         try:
             listed = observer.listed()
@@ -196,6 +200,13 @@ class Observatory:
                 if one.uuid in self._known and self._known[one.uuid].proof is not None
             ]
         at = _now()
+        # First of what it is made of, then what that holds: a change between shows next time.
+        digests = observer.digests([one.uuid for one, _ in candidates])
+        candidates = [
+            (one, known)
+            for one, known in candidates
+            if memory.is_described_alike(known, digests.get(one.uuid))
+        ]
         signatures = observer.images.signatures(
             image for _, known in candidates for image in memory.images(known)
         )
@@ -205,7 +216,7 @@ class Observatory:
                 # Touched by an event, or refreshed, while the storage was asked.
                 if one.uuid in self._touched or self._known.get(one.uuid) is not known:
                     continue
-                if memory.is_quiet(known, one, signatures):
+                if memory.is_quiet(known, one, digests.get(one.uuid), signatures):
                     self._known[one.uuid] = memory.renewed(known, at)
                     quiet.add(one.uuid)
         return quiet
@@ -236,7 +247,7 @@ class Observatory:
             self._known[subject.uuid] = memory.remember(
                 sighting, listed=listed, process=subject.process, before=before
             )
-        for part in _PARTS:
+        for part in PARTS:
             if part in subject.missed:
                 code, detail = _reason(subject, part)
                 LOG.warning("%s (%s): %s missed its deadline: %s", subject.uuid, part, code, detail)

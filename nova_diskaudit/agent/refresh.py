@@ -12,14 +12,13 @@ from collections.abc import Iterable
 
 from nova_diskaudit.agent.observatory import Observatory
 from nova_diskaudit.agent.quarantine import Quarantine
-from nova_diskaudit.agent.status import Part
+from nova_diskaudit.agent.status import PARTS
 from nova_diskaudit.lane.lanes import Lanes
 
 LOG = logging.getLogger(__name__)
 
 # A list, the mounts and /proc are asked once for so many; more would delay the first of them.
 _ASKED_TOGETHER = 16
-_ALL_PARTS: tuple[Part, ...] = ("describe", "evidence", "guest")
 # How often it is seen that a late reply has come, and that a retry is due.
 _LOOK_SECONDS = 1.0
 
@@ -72,9 +71,9 @@ def retry(
 ) -> None:
     """Until ``stop`` is set: try what is due, one at a time, and notice late replies."""
     while not stop.wait(_LOOK_SECONDS):
-        back = set(lanes.returned())
+        back = observatory.known(lanes.returned())
         for uuid in back:
-            quarantine.try_now(uuid, _ALL_PARTS)
+            quarantine.try_now(uuid, PARTS)
         refresher.ask(back)
         for uuid, part in quarantine.due()[:1]:
             LOG.debug("%s: %s is tried again", uuid, part)

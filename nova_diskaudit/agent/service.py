@@ -9,6 +9,7 @@ empties the spool; the outputs read the observatory. Only the main thread sees s
 from __future__ import annotations
 
 import datetime
+import importlib.metadata
 import logging
 import os
 import pathlib
@@ -19,19 +20,22 @@ import time
 import uuid
 from collections.abc import Callable
 
+import msgspec
 from oslo_config import cfg
 
-from nova_diskaudit import __version__
 from nova_diskaudit import conf as configuration
-from nova_diskaudit.agent import schedule
+from nova_diskaudit.agent import notify, schedule
+from nova_diskaudit.agent.debounce import Debounce
 from nova_diskaudit.agent.events import Listener
 from nova_diskaudit.agent.observatory import Observatory
 from nova_diskaudit.agent.outputs import Outputs
 from nova_diskaudit.agent.publishing import Publishing
 from nova_diskaudit.agent.quarantine import Quarantine
 from nova_diskaudit.agent.refresh import Refresher, retry
-from nova_diskaudit.agent.status import AgentStatus, LaneStatus, TokenStatus
-from nova_diskaudit.audit.options import AuditError, Options
+from nova_diskaudit.agent.status import PARTS, AgentStatus, LaneStatus, TokenStatus
+from nova_diskaudit.audit import uri
+from nova_diskaudit.audit.options import AuditError, from_settings
+from nova_diskaudit.conf import opts
 from nova_diskaudit.lane import tokens
 from nova_diskaudit.lane.lanes import Lanes
 from nova_diskaudit.record import HostReport
@@ -42,13 +46,15 @@ SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 # A cycle ends by its own deadlines; one that is later than this hangs for a reason nobody knows.
 _STUCK_AFTER_CYCLES = 3
 _JOIN_SECONDS = 1.0
+# How often it is seen that a thread died, without a watchdog.
+_LOOK_SECONDS = 10.0
 
 
 class Agent:
     """All of it, from a configuration.
 
     :param reload: reads the configuration again; raises :class:`ConfigurationError`.
-    :param notify: tells the service manager, as ``sd_notify`` does.
+    :param tell: tells the service manager, as ``sd_notify`` does.
     :raises ConfigurationError: when it cannot begin; the message is one line.
     """
 
@@ -57,11 +63,11 @@ class Agent:
         conf: cfg.ConfigOpts,
         *,
         reload: Callable[[], cfg.ConfigOpts],
-        notify: Callable[[str], None],
+        tell: Callable[[str], None],
     ) -> None:
         self._conf = conf
         self._reload = reload
-        self._notify = notify
+        self._tell = tell
         self._stop = threading.Event()
         self._started_at = datetime.datetime.now(datetime.UTC)
         self._beat = time.monotonic()
@@ -74,19 +80,27 @@ class Agent:
         )
         self._publishing = Publishing(conf, self._state_path)
         settings = configuration.settings(conf)
+        why = uri.problem(settings.uri)
+        if why is not None:
+            raise configuration.ConfigurationError(f"[hypervisor] connection_uri: {why}")
         remembered = settings.state_path or self._state_path / "tokens.json"
         self._lanes = Lanes(settings.uri, state_path=pathlib.Path(remembered))
-        self._observatory = Observatory(
-            self._lanes, _options(settings, conf), self.host, self._quarantine, 1
-        )
+        # Every question has a deadline of its own; this one only ends what they cannot.
+        timeout = max(settings.timeout, float(conf.agent.interval))
+        options = msgspec.structs.replace(from_settings(settings), timeout=timeout)
+        self._observatory = Observatory(self._lanes, options, self.host, self._quarantine, 1)
         self._refresher = Refresher(self._observatory)
+        self._debounce = Debounce(
+            quiet_seconds=conf.agent.event_debounce, window_seconds=conf.agent.backoff_min
+        )
         self._listener = Listener(
             self._lanes,
+            self._debounce,
             touch=self._observatory.touch,
             refresh=self._refresher.ask,
-            woke=lambda uuid: self._quarantine.try_now(uuid, ("guest",)),
-            quiet_seconds=conf.agent.event_debounce,
-            again_seconds=conf.agent.backoff_min,
+            woke=lambda uuid, wholly: self._quarantine.try_now(
+                uuid, PARTS if wholly else ("guest",)
+            ),
         )
         self._outputs = Outputs(
             conf, self._state_path, report=self._observatory.report, status=self.status
@@ -112,11 +126,11 @@ class Agent:
         for thread in (self._cycles, *threads):
             thread.start()
         LOG.info("Auditing %s as %s", configuration.settings(self._conf).uri, self.host)
-        self._notify("READY=1")
+        self._tell("READY=1")
         try:
             return self._wait(threads)
         finally:
-            self._notify("STOPPING=1")
+            self._tell("STOPPING=1")
             self._close(threads)
 
     def status(self) -> AgentStatus:
@@ -124,7 +138,7 @@ class Agent:
         now = tokens.now()
         spool, publisher = self._publishing.status()
         return AgentStatus(
-            version=__version__,
+            version=importlib.metadata.version("nova-diskaudit"),
             host=self.host,
             pid=os.getpid(),
             started_at=self._started_at,
@@ -162,7 +176,7 @@ class Agent:
     # --- the main thread ----------------------------------------------------------------------
 
     def _wait(self, threads: list[threading.Thread]) -> int:
-        ping_seconds = watchdog_seconds(os.environ) or 10.0
+        ping_seconds = notify.watchdog_seconds(os.environ) or _LOOK_SECONDS
         while True:
             received = signal.sigtimedwait(SIGNALS, ping_seconds)
             if received is None:
@@ -171,11 +185,11 @@ class Agent:
                     LOG.critical("Ending, to be started anew: thread died: %s", ", ".join(dead))
                     return 1
                 if self._is_moving():
-                    self._notify("WATCHDOG=1")
+                    self._tell("WATCHDOG=1")
             elif received.si_signo == signal.SIGHUP:
-                self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+                self._tell(notify.reloading())
                 self._read_again()
-                self._notify("READY=1")
+                self._tell("READY=1")
             else:
                 LOG.info("Ending: %s", signal.Signals(received.si_signo).name)
                 return 0
@@ -214,6 +228,8 @@ class Agent:
 
     def _apply(self, conf: cfg.ConfigOpts) -> None:
         self._observatory.full_cycles = conf.agent.full_cycles
+        self._debounce.quiet_seconds = conf.agent.event_debounce
+        self._debounce.window_seconds = conf.agent.backoff_min
         self._quarantine.first_seconds = conf.agent.backoff_min
         self._quarantine.most_seconds = max(conf.agent.backoff_min, conf.agent.backoff_max)
 
@@ -225,7 +241,7 @@ class Agent:
             self._beat = time.monotonic()
             failed = True
             try:
-                report = self._observatory.cycle(events=self._listener.connected)
+                report = self._observatory.cycle()
                 failed = self._observatory.status.failed is not None
                 if report is not None:
                     self._deliver(report)
@@ -260,29 +276,6 @@ class Agent:
         retry(self._observatory, self._quarantine, self._lanes, self._refresher, self._stop)
 
 
-def watchdog_seconds(environment: os._Environ[str]) -> float | None:
-    """Half of what the service manager allows between two signs of life; None: it wants none."""
-    wanted = environment.get("WATCHDOG_USEC", "")
-    if not wanted.isdigit() or int(wanted) == 0:
-        return None
-    if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return None
-    return int(wanted) / 2e6
-
-
-def _options(settings: configuration.Settings, conf: cfg.ConfigOpts) -> Options:
-    return Options(
-        uri=settings.uri,
-        ask_guests=settings.ask_guests,
-        # Every question has a deadline of its own; this one only ends what they cannot.
-        timeout=max(settings.timeout, float(conf.agent.interval)),
-        path_map=settings.path_map,
-        instances_path=settings.instances_path,
-        managed_save_path=settings.managed_save_path,
-        agent_timeout=settings.agent_timeout,
-    )
-
-
 def _state_path(text: str) -> pathlib.Path:
     path = pathlib.Path(text)
     try:
@@ -299,17 +292,9 @@ def _state_path(text: str) -> pathlib.Path:
 
 def _needs_restart(old: cfg.ConfigOpts, new: cfg.ConfigOpts) -> list[str]:
     """Names of options that changed and that only a start reads."""
-    from nova_diskaudit.conf import opts
-
-    changed: list[str] = []
-    for group, options in opts.list_opts():
-        if group is not None and group.name == "disk_audit":
-            continue  # a new transport is made of it
-        before, after = (old, new) if group is None else (old[group.name], new[group.name])
-        prefix = "DEFAULT" if group is None else group.name
-        changed += [
-            f"[{prefix}] {option.dest}"
-            for option in options
-            if not option.mutable and before[option.dest] != after[option.dest]
-        ]
-    return changed
+    before = {name: value for name, _, value in opts.values(old)}
+    return [
+        name
+        for name, option, value in opts.values(new)
+        if not option.mutable and value != before[name]
+    ]

@@ -7,12 +7,13 @@ Only data. Times are UTC; seconds are durations; unknown is None.
 from __future__ import annotations
 
 import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 #: the part of a domain that is left alone for a while
 Part = Literal["describe", "evidence", "guest"]
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class CycleStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,11 +20,11 @@ def main() -> int:
         # Before any thread is started: every thread and lane inherits it, so that only the main
         # thread, which waits for them, is told.
         signal.pthread_sigmask(signal.SIG_BLOCK, service.SIGNALS)
-        agent = service.Agent(conf, reload=lambda: read(words, where=where), notify=notify.notify)
+        agent = service.Agent(conf, reload=lambda: read(words, where=where), tell=notify.notify)
+        return agent.run()
     except ConfigurationError as error:
         print(f"nova-diskaudit-agent: {error}", file=sys.stderr)
         return 2
-    return agent.run()
 
 
 if __name__ == "__main__":

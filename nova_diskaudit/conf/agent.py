@@ -53,12 +53,12 @@ further miss, up to ``backoff_max``.""",
     cfg.IntOpt("backoff_max", default=3600, min=1, mutable=True, help="See ``backoff_min``."),
     cfg.FloatOpt(
         "event_debounce",
-        default=1.0,
+        default=0.5,
         min=0,
         mutable=True,
         help="""
 A guest can close and open its agent's channel as often as it likes. Such events of one domain
-are answered at most once in ``backoff_min`` seconds, the first one at once, later ones when they
-have been quiet for this many seconds.""",
+are answered when they have been quiet for so many seconds, and at most four times in
+``backoff_min`` seconds.""",
     ),
 ]

@@ -22,15 +22,28 @@ from nova_diskaudit.lane.tokens import Holder, Tokens, TokenState, now
 __all__ = ["DeadlineMissed", "LaneBroken", "LaneError", "LaneRefused", "Lanes", "NoToken"]
 
 # Children that answer at the same time. libvirtd and QEMU are the slow part, not we.
-_MOST_CHILDREN: dict[Kind, int] = {"storage": 1, "monitor": 1, "evidence": 1, "guest": 2}
+_MOST_CHILDREN: dict[Kind, int] = {
+    "storage": 1,
+    "monitor": 1,
+    "evidence": 1,
+    "guest": 2,
+    "events": 1,
+}
 # Children that may wait for a late reply. A parked monitor call without a token (XMLDesc of a
 # domain that something else has locked) pins a worker of libvirtd as well, so few are allowed.
-_MOST_PARKED: dict[Kind, int] = {"storage": 8, "monitor": 4, "evidence": 4, "guest": 4}
+_MOST_PARKED: dict[Kind, int] = {
+    "storage": 8,
+    "monitor": 4,
+    "evidence": 4,
+    "guest": 4,
+    "events": 1,
+}
 _SILENT: dict[Kind, str] = {
     "storage": "storage-unresponsive",
     "monitor": "libvirt-busy",
     "evidence": "libvirt-busy",
     "guest": "libvirt-busy",
+    "events": "libvirt-busy",
 }
 # The sync before an agent command ends by itself after 5 s, and there may be two (libvirt 9.0).
 _AGENT_SYNC_SECONDS = 10.0

@@ -13,6 +13,7 @@ from nova_diskaudit.facts import (
     BlockInfo,
     Control,
     Domain,
+    Events,
     HostInfo,
     InstancesDirectory,
     Layer,
@@ -27,8 +28,9 @@ from nova_diskaudit.facts import (
 
 # The monitor lane reads what libvirt knows and never waits; the evidence lane asks QEMU and may
 # wait for ever. Two processes, so that the inventory goes on meanwhile: handing one process back
-# and forth between the two costs more than the calls (tests/bench/audit.py shows it).
-Kind = Literal["storage", "monitor", "evidence", "guest"]
+# and forth between the two costs more than the calls (tests/bench/audit.py shows it). The events
+# lane waits for what libvirt tells by itself, with no call on its way in libvirtd meanwhile.
+Kind = Literal["storage", "monitor", "evidence", "guest", "events"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 TokenKind = Literal["stats", "guest"]
 R = TypeVar("R")
@@ -115,6 +117,11 @@ LIST_STATES: Operation[list[Listed]] = Operation("monitor", "list_states", tuple
 #: (uuid)
 DESCRIBE: Operation[Domain] = Operation("monitor", "describe", tuple[str], Domain)
 
+#: (UUIDs); the digest of each description, None where it is not to be had now
+DIGESTS: Operation[list[bytes | None]] = Operation(
+    "monitor", "digests", tuple[list[str]], list[bytes | None]
+)
+
 #: (uuid, the process it is expected to be); None when no such QEMU runs
 CONTROL: Operation[Control | None] = Operation(
     "monitor", "control", tuple[str, Process | None], Control | None
@@ -141,6 +148,11 @@ AGENT: Operation[bytes] = Operation(
     "guest", "agent", tuple[str, str, int], bytes, token="guest", repeatable=False
 )
 
+# --- events -------------------------------------------------------------------------------------
+
+#: (seconds to wait for one); a failed one is told, since events may have been lost with it
+EVENTS: Operation[Events] = Operation("events", "events", tuple[float], Events, repeatable=False)
+
 ALL: tuple[Operation[Any], ...] = (
     MOUNTS,
     PROCESSES,
@@ -153,8 +165,10 @@ ALL: tuple[Operation[Any], ...] = (
     LIST_DOMAINS,
     LIST_STATES,
     DESCRIBE,
+    DIGESTS,
     CONTROL,
     BLOCK_STATS,
     BLOCK_INFO,
     AGENT,
+    EVENTS,
 )

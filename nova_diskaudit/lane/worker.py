@@ -74,6 +74,7 @@ def bindings(kind: str, uri: str) -> dict[str, Handler]:
             "list_domains": inventory.list_domains,
             "list_states": inventory.list_states,
             "describe": inventory.describe,
+            "digests": inventory.digests,
             "control": inventory.control,
         }
     elif kind == "evidence":
@@ -87,6 +88,11 @@ def bindings(kind: str, uri: str) -> dict[str, Handler]:
         from nova_diskaudit.guest import channel
 
         functions = {"agent": channel.agent}
+    elif kind == "events":
+        from nova_diskaudit.host import events
+
+        events.prepare()
+        functions = {"events": events.events}
     else:
         raise ValueError(f"no such lane: {kind!r}")
     repeatable = {o.name: o.repeatable for o in operations.ALL}
