@@ -83,7 +83,6 @@ class Service(abc.ABC):
         self,
         host: str,
         body: bytes | Iterable[bytes],
-        *,
         **headers: str | None,
     ) -> Reply:
         """PUT these bytes as a report of ``host``. A header that is None is left out."""
