@@ -152,7 +152,7 @@ class Spool:
                     self._in_flight = None
                     return None
                 state = _unpack(row[1])
-                if state is not None:
+                if state is not None and state.id == row[0]:
                     self._in_flight = state.id
                     return state
                 LOG.error("%s: the state %s is damaged, and dropped", self._path, row[0])
