@@ -18,7 +18,7 @@ import msgspec
 
 from nova_diskaudit import protocol
 from nova_diskaudit.agent.spool import Spool, SpoolError
-from nova_diskaudit.agent.status import PublisherStatus
+from nova_diskaudit.health import PublisherStatus
 
 LOG = logging.getLogger(__name__)
 

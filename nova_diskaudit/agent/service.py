@@ -32,10 +32,10 @@ from nova_diskaudit.agent.outputs import Outputs
 from nova_diskaudit.agent.publishing import Publishing
 from nova_diskaudit.agent.quarantine import Quarantine
 from nova_diskaudit.agent.refresh import Refresher, retry
-from nova_diskaudit.agent.status import PARTS, AgentStatus, LaneStatus, TokenStatus
 from nova_diskaudit.audit import uri
 from nova_diskaudit.audit.options import AuditError, from_settings
 from nova_diskaudit.conf import opts
+from nova_diskaudit.health import PARTS, AgentStatus, LaneStatus, TokenStatus
 from nova_diskaudit.lane import tokens
 from nova_diskaudit.lane.lanes import Lanes
 from nova_diskaudit.record import HostReport

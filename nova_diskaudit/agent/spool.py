@@ -24,7 +24,7 @@ from typing import TypeVar
 import msgspec
 
 from nova_diskaudit import protocol
-from nova_diskaudit.agent.status import SpoolStatus
+from nova_diskaudit.health import SpoolStatus
 
 LOG = logging.getLogger(__name__)
 
