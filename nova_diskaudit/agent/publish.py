@@ -18,7 +18,7 @@ import msgspec
 
 from nova_diskaudit import protocol
 from nova_diskaudit.agent.spool import Spool, SpoolError
-from nova_diskaudit.agent.status import PublisherStatus
+from nova_diskaudit.health import PublisherStatus
 
 LOG = logging.getLogger(__name__)
 
@@ -189,10 +189,11 @@ class Publisher:
         self._chains = 0
         longest = self._backoff_max_seconds
         seconds = min(longest, _FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures - 1, 20))
-        seconds *= 0.5 + self._jitter() / 2
+        scattered = self._jitter()
+        seconds *= 0.5 + scattered / 2
         if answer is not None and answer.retry_after_seconds is not None:
             seconds = min(max(answer.retry_after_seconds, 0.0), _LONGEST_WAIT_SECONDS)
-            seconds *= 1 + self._jitter() / 10
+            seconds *= 1 + scattered / 10
         seconds = max(seconds, _SHORTEST_WAIT_SECONDS)
         self._note(
             failures=self._status.failures + 1,

@@ -24,7 +24,7 @@ from typing import TypeVar
 import msgspec
 
 from nova_diskaudit import protocol
-from nova_diskaudit.agent.status import SpoolStatus
+from nova_diskaudit.health import SpoolStatus
 
 LOG = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ class Spool:
                     self._in_flight = None
                     return None
                 state = _unpack(row[1])
-                if state is not None:
+                if state is not None and state.id == row[0]:
                     self._in_flight = state.id
                     return state
                 LOG.error("%s: the state %s is damaged, and dropped", self._path, row[0])

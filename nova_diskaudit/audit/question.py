@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from typing import TypeVar
 
+from nova_diskaudit.audit.options import Deadlines
 from nova_diskaudit.facts import Doubt
 from nova_diskaudit.findings import CATALOGUE
 from nova_diskaudit.lane.errors import DeadlineMissed, LaneBroken, LaneRefused, NoToken
@@ -19,7 +20,8 @@ _TOO_LATE = Doubt(code="audit-deadline", detail="no answer within --timeout")
 class Questions:
     """Asks until the time of the sweep is over, then answers for everybody: too late."""
 
-    def __init__(self, lanes: Lanes, timeout: float) -> None:
+    def __init__(self, lanes: Lanes, timeout: float, deadlines: Deadlines) -> None:
+        self.deadlines = deadlines
         self._lanes = lanes
         self._end = time.monotonic() + timeout
 

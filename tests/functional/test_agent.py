@@ -25,6 +25,8 @@ from tests.lab.hypervisor import Hypervisor
 TOOL = pathlib.Path(sys.executable).with_name("nova-diskaudit")
 # Nothing is seen by a cycle in these tests but the first one: only what an event brought.
 RARE = {"agent": {"interval": 3600}}
+# It soon finds out that libvirt hangs.
+IMPATIENT = {"audit": {"inventory_timeout": 1}}
 
 
 @pytest.fixture
@@ -128,7 +130,7 @@ def test_a_reload_that_cannot_be_used_changes_nothing(
 def test_it_ends_with_its_lanes_while_libvirt_hangs(
     hypervisor: Hypervisor, tmp_path: pathlib.Path, machine: Machine, how: signal.Signals
 ) -> None:
-    with agent_process.running(tmp_path, hypervisor.uri) as agent:
+    with agent_process.running(tmp_path, hypervisor.uri, IMPATIENT) as agent:
         agent.await_cycle()
         children = tree(agent.pid)
         assert len(children) > 4
@@ -267,7 +269,7 @@ def test_libvirt_that_hangs_and_comes_back(
     hypervisor: Hypervisor, make: Make, images: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     run("qemu-img", "create", "-f", "qcow2", images / "a", "1M")
-    with agent_process.running(tmp_path, hypervisor.uri) as agent:
+    with agent_process.running(tmp_path, hypervisor.uri, IMPATIENT) as agent:
         listening(agent)
         with stopped(hypervisor.pid):
             shown = agent.wait_for(

@@ -12,6 +12,7 @@ import pytest
 from oslo_config import generator
 
 from nova_diskaudit import audit, conf, record
+from nova_diskaudit.audit.options import Deadlines
 from nova_diskaudit.cmd import main as program
 from nova_diskaudit.conf import opts
 from tests.unit.render import sample
@@ -22,6 +23,10 @@ connection_uri = qemu:///system?socket=/run/other
 
 [audit]
 timeout = 7.5
+inventory_timeout = 20
+describe_timeout = 4
+storage_timeout = 1.5
+evidence_timeout = 6
 agent_timeout = 2
 path_map = /var/lib/nova=/srv/nova
 path_map = /var/lib/libvirt=/srv/libvirt
@@ -70,6 +75,10 @@ def test_everything_that_can_be_set(path: str) -> None:
         instances_path="/srv/instances",
         managed_save_path="/srv/save",
         state_path="/srv/state",
+        inventory_timeout=20.0,
+        describe_timeout=4.0,
+        storage_timeout=1.5,
+        evidence_timeout=6.0,
         agent_timeout=2.0,
         ask_guests=False,
     )
@@ -88,7 +97,10 @@ def test_the_file_reaches_the_engine(path: str, asked: list[audit.Options]) -> N
     assert options.state_path == pathlib.Path("/srv/state")
     assert options.instances_path == "/srv/instances"
     assert options.managed_save_path == "/srv/save"
-    assert options.agent_timeout == 2.0 and options.ask_guests is False
+    assert options.deadlines == Deadlines(
+        inventory=20.0, describe=4.0, storage=1.5, evidence=6.0, agent=2.0
+    )
+    assert options.ask_guests is False
 
 
 def test_the_command_line_wins(path: str, asked: list[audit.Options]) -> None:
