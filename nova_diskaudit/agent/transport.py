@@ -150,9 +150,9 @@ class Transport:
         late = worker.is_alive()
         self._sockets.close()
         worker.join(_GRACE_SECONDS)
-        if answers and not (late and answers[0].status is None):
-            return answers[0]
-        return Answer(status=None, detail=f"no whole answer within {self._seconds:g} s")
+        if late or not answers:
+            return Answer(status=None, detail=f"no whole answer within {self._seconds:g} s")
+        return answers[0]
 
     # --- in the request's own thread -----------------------------------------------------------
 
@@ -187,6 +187,8 @@ class Transport:
         if not endpoint:
             try:
                 endpoint = self._session.get_endpoint(skip_discovery=True, **self._where)
+            except keystoneauth1.exceptions.CatalogException:
+                endpoint = None
             except keystoneauth1.exceptions.ClientException as error:
                 raise _NoService(f"Keystone: {_reason(error)}") from error
         if not endpoint:
@@ -336,7 +338,7 @@ class _Sockets:
 class _Adapter(keystoneauth1.session.TCPKeepAliveAdapter):
     """Connections of which ``sockets`` knows; answers that were not asked for as a stream end."""
 
-    def __init__(self, sockets: _Sockets, **options: Any) -> None:
+    def __init__(self, sockets: _Sockets, *, insecure: bool, **tls: Any) -> None:
         class Plain(urllib3.connection.HTTPConnection):
             def _new_conn(self) -> socket.socket:
                 made = super()._new_conn()
@@ -356,11 +358,16 @@ class _Adapter(keystoneauth1.session.TCPKeepAliveAdapter):
             ConnectionCls = Tls
 
         self._pools = {"http": PlainPool, "https": TlsPool}
-        super().__init__(**options)
+        self._insecure = insecure
+        super().__init__(**tls)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pools
+        context = self.poolmanager.connection_pool_kw.get("ssl_context")
+        if context is not None and self._insecure:
+            # keystoneauth makes it for tls_ciphers, and urllib3 trips over it without this.
+            context.check_hostname = False
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(*args, **kwargs)
@@ -403,7 +410,7 @@ def _http_session(group: Any, sockets: _Sockets) -> requests.Session:
         if (value := group.get(name)) is not None
     }
     session = requests.Session()
-    adapter = _Adapter(sockets, **tls)
+    adapter = _Adapter(sockets, insecure=group.insecure, **tls)
     for scheme in list(session.adapters):
         session.mount(scheme, adapter)
     return session

@@ -85,6 +85,7 @@ class Seen(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     body: bytes
     client_certificate: str | None = None
+    cipher: str | None = None
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -327,13 +328,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 pass
 
     def _saw(self, body: bytes) -> Seen:
-        certificate = None
+        certificate = cipher = None
         if isinstance(self.connection, ssl.SSLSocket):
             peer: Any = self.connection.getpeercert() or {}
             names = [value for ((key, value),) in peer.get("subject", ()) if key == "commonName"]
             certificate = names[0] if names else None
+            cipher = (self.connection.cipher() or (None,))[0]
         headers = {name.lower(): value for name, value in self.headers.items()}
-        seen = Seen(self.command, self.path, headers, body, certificate)
+        seen = Seen(self.command, self.path, headers, body, certificate, cipher)
         self.server.seen.append(seen)
         return seen
 
