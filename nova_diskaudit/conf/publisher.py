@@ -37,5 +37,13 @@ Bytes of states that may wait while the central service is away. The newest is a
 Seconds between two attempts while the central service does not take reports, at most; a
 Retry-After of the service wins.""",
     ),
-    cfg.IntOpt("timeout", default=60, min=1, mutable=True, help="Seconds for one request."),
+    cfg.IntOpt(
+        "timeout",
+        default=60,
+        min=1,
+        mutable=True,
+        help="""
+Seconds for one request from its beginning to the last byte of its answer, Keystone included,
+however the other side spends them.""",
+    ),
 ]
