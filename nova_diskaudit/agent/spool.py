@@ -37,9 +37,8 @@ _VERSION = 1
 _MOST_REJECTED = 10
 _MOST_SET_ASIDE = 3
 _MAX_UNPACKED_BYTES = 64 * 2**20
-# The log keeps its blocks between checkpoints: an acknowledgement, which makes room, is written
-# into them even when the disk is full.
-_WAL_BYTES = 8 * 2**20
+_CHECKPOINT_BYTES = 2**20
+_PAGE_BYTES = 4096
 # Errors that say nothing about the file: room, permissions and the like may be better later.
 _PASSING = frozenset(
     {
@@ -87,6 +86,10 @@ class Spool:
     :raises SpoolHeld: when another agent uses the directory.
     :raises SpoolError: when nothing can be made there.
     """
+
+    #: Room that the file and its log bring along, so that states come and go on a full disk as
+    #: well while the service takes them. A copy-on-write filesystem needs more nevertheless.
+    reserved_bytes = 2 * 2**20
 
     def __init__(
         self,
@@ -193,8 +196,7 @@ class Spool:
         with self._mutex:
             self._write(commit)
             self._in_flight = None
-            # Pages of a drained backlog are given back, a few at a time.
-            self._ask(lambda db: db.execute("PRAGMA incremental_vacuum(256)").fetchall())
+            self._ask(lambda db: _shrink(db, self.reserved_bytes))
             self._flush()
 
     def reject(self, id: str, why: str, body: bytes) -> None:
@@ -298,10 +300,13 @@ class Spool:
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5)
         try:
+            db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
-            db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+            db.execute("PRAGMA secure_delete = OFF")  # what is deleted would be written once more
+            db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_BYTES // _PAGE_BYTES}")
+            db.execute(f"PRAGMA journal_size_limit = {2 * self.reserved_bytes}")
             db.execute("PRAGMA cache_size = -1024")
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, _VERSION):
@@ -322,6 +327,7 @@ class Spool:
                 raise sqlite3.DatabaseError("the agent's id is none")
             self._agent, self._host = meta["agent"], meta.get("host")
             self._depth, self._counts = _depth(db), _counts(db)
+            _reserve(db, self.reserved_bytes)
         except BaseException:
             db.close()
             raise
@@ -454,6 +460,31 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         with contextlib.suppress(sqlite3.Error):  # a failed commit may have ended it already
             db.execute("ROLLBACK")
         raise
+
+
+def _reserve(db: sqlite3.Connection, wanted: int) -> None:
+    """Have blocks of the disk for some states, in the file as in its log."""
+    db.execute("DROP TABLE IF EXISTS reserve")
+    if _free_bytes(db) >= wanted:
+        return
+    try:
+        # In two commits: what is written and freed by one never gets to the disk.
+        db.execute("CREATE TABLE reserve (bytes BLOB)")
+        db.execute("INSERT INTO reserve VALUES (zeroblob(?))", (wanted,))
+        db.execute("DROP TABLE reserve")
+        db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+    except sqlite3.OperationalError as error:
+        LOG.warning("No room could be reserved for the spool: %s", error)
+
+
+def _shrink(db: sqlite3.Connection, reserved: int) -> None:
+    """Give back what a drained backlog took, a little at a time."""
+    if _free_bytes(db) > 2 * reserved:
+        db.execute(f"PRAGMA incremental_vacuum({_CHECKPOINT_BYTES // _PAGE_BYTES})").fetchall()
+
+
+def _free_bytes(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA freelist_count").fetchone()[0]) * _PAGE_BYTES
 
 
 def _depth(db: sqlite3.Connection) -> int:

@@ -4,8 +4,9 @@
 Agents are the real spool and the real publisher; the service is the real rule in memory; between
 them lies a network that loses, delays, doubles and reorders. Agents are killed before and after
 each of their commits and while a request is under way, two agents may speak for one host, and the
-service is restored from older copies of itself. After every step the chain is looked at, and at
-the end everything is calm and has to be complete.
+service is restored from older copies of itself. A request may be late without bounds, but where
+two agents speak for one host not by more than the silence after which one takes over. After every
+step the chain is looked at, and at the end everything is calm and has to be complete.
 
     python -m tests.unit.agent.chain_model --runs 20000
 """
@@ -41,6 +42,7 @@ class Killed(BaseException):
 class KillableSpool(Spool):
     """Dies before or after the commits that it is told to."""
 
+    reserved_bytes = 0
     dies: Callable[[str], bool] = staticmethod(lambda where: False)
 
     def _write(self, commit: Callable[[sqlite3.Connection], None]) -> None:
@@ -167,7 +169,7 @@ class World:
         self.now = reports.NOON
         self.happened: collections.Counter[str] = collections.Counter()
         self.minted: dict[str, protocol.State] = {}
-        self.delivered_late: list[bytes] = []
+        self._late: list[tuple[datetime.datetime, bytes]] = []
         self.service = Service(lambda: self.now)
         # How bad the network is differs from walk to walk and from phase to phase.
         self._badness = 0.0
@@ -210,12 +212,12 @@ class World:
         if fate == "poisoned":
             return Answer(status=self.rng.choice([400, 413, 415, 422]))
         if fate == "late":
-            self.delivered_late.append(data)
+            self._late.append((self.now, data))
             return Answer(status=None)
         answer = self.service.put(data)
         self.happened[f"answered {answer.status} {answer.code or ''}"] += 1
         if fate == "doubled":
-            self.delivered_late.append(data)
+            self._late.append((self.now, data))
         if self.dies("before an answer"):
             raise Killed
         return Answer(status=None) if fate == "answer lost" else answer
@@ -240,10 +242,8 @@ class World:
             agent.cycle()
         elif what == "publish":
             agent.publish()
-        elif what == "late" and self.delivered_late:
-            position = self.rng.randrange(len(self.delivered_late))
-            answer = self.service.put(self.delivered_late.pop(position))
-            self.happened[f"late one answered {answer.status} {answer.code or ''}"] += 1
+        elif what == "late" and self._late:
+            self._arrives_late(self._late.pop(self.rng.randrange(len(self._late))))
         elif what == "restart":
             agent.restart()
         elif what == "wait":
@@ -252,6 +252,15 @@ class World:
             self._badness = self.rng.choice([0.0, 0.2, 0.6, 1.0])
         elif what == "restore":
             self.service.restore(self.rng)
+
+    def _arrives_late(self, sent: tuple[datetime.datetime, bytes]) -> None:
+        at, data = sent
+        bound = datetime.timedelta(seconds=TAKEOVER_AFTER_SECONDS)
+        if len(self.agents) > 1 and self.now - at >= bound:
+            self.happened["late one given up"] += 1
+            return
+        answer = self.service.put(data)
+        self.happened[f"late one answered {answer.status} {answer.code or ''}"] += 1
 
     def _look(self) -> None:
         """After every step: the chain is linear, and the service has one whole state."""
@@ -267,8 +276,8 @@ class World:
     def _calm_down(self) -> None:
         """The network is well and nobody dies: everything arrives, the agents one by one."""
         self._calm = True
-        for data in self.rng.sample(self.delivered_late, len(self.delivered_late)):
-            self.service.put(data)
+        for sent in self.rng.sample(self._late, len(self._late)):
+            self._arrives_late(sent)
         for agent in self.agents:
             agent.restart()
             self.now += datetime.timedelta(seconds=TAKEOVER_AFTER_SECONDS + 1)
