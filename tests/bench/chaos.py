@@ -4,11 +4,11 @@
     python -m tests.bench.chaos                 # 200 rounds
     python -m tests.bench.chaos --rounds 20 --seed 7 --check
 
-A small crowd, in the first half with QEMUs stopped and agents hung, is watched by our agent, which reports to the
-recording server. In each round blocks are written, one or two of these are killed at a random
-moment, and come back after a while: the agent, one of its lanes, libvirtd (the QEMUs live on),
-the receiving server. A server stays away for up to twelve cycles of the agent. At the end all are
-well again, and the server must get to know the newest state.
+A small crowd, in the first half with QEMUs stopped and agents hung, is watched by our agent, which
+reports to the recording server. In each round blocks are written, one or two of these are killed at
+a random moment, and come back after a while: the agent, one of its lanes, libvirtd (the QEMUs live
+on), the receiving server. A server stays away for up to twelve cycles of the agent. At the end all
+are well again, and the server must get to know the newest state.
 
 What is written only ever grows: the blocks that the host holds for a disk, and the bytes that a
 guest uses. So a report that shows less than an earlier one, or an older time, is a stale value

@@ -21,6 +21,9 @@ from tests.bench.workers import Watch
 
 _MOST_PINNED = 3
 _MOST_SLOWER = 2.0
+# Calls of a subject that was killed go on in libvirtd for up to 10 s and their timeout, and whoever
+# counts them leaves guests alone meanwhile. After that nothing excuses anybody.
+_ORPHANS = datetime.timedelta(seconds=16)
 
 
 class _Seen:
@@ -78,7 +81,10 @@ def measure(
         hung.take(subject.cycle(), "agents hung")
     ends = _restarts(subject, kills, seed)
     restarted = _Seen(crowd)
-    restarted.take(subject.cycle(), "restarted", timed=False)
+    excused_until = datetime.datetime.now(datetime.UTC) + _ORPHANS
+    while (cycle := subject.cycle()).began < excused_until:
+        restarted.take(cycle, "restarted", timed=False)
+    hung.take(cycle, "after the restarts", timed=False)
     for _ in range(2):
         # Not timed: it may be the first in which the agents that hang are asked again.
         hung.take(subject.cycle(), "after the restarts", timed=False)
@@ -108,8 +114,8 @@ def measure(
             not well.stale,
         ),
         Figure(
-            f"first cycle after the last of {kills} restarts: others not fresh",
-            f"{len(restarted.stale)}"
+            f"within {_ORPHANS.seconds} s after the last of {kills} restarts: others not fresh",
+            f"{len(restarted.stale)} in {restarted.cycles} cycles"
             + (f": {', '.join(restarted.stale[:5])}" if restarted.stale else ""),
         ),
         Figure("cycle, all well (s, min / median / max)", spread(well.seconds)),
