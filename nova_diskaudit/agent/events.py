@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Collection
 
 from nova_diskaudit.agent.debounce import Debounce
-from nova_diskaudit.agent.status import EventStatus
 from nova_diskaudit.facts import Events
+from nova_diskaudit.health import EventStatus
 from nova_diskaudit.lane import operations
 from nova_diskaudit.lane.lanes import LaneError, Lanes
 

@@ -20,7 +20,6 @@ import msgspec
 from nova_diskaudit.agent import memory
 from nova_diskaudit.agent.memory import Remembered
 from nova_diskaudit.agent.quarantine import Quarantine
-from nova_diskaudit.agent.status import PARTS, CycleStatus, Part
 from nova_diskaudit.audit.images import Hung
 from nova_diskaudit.audit.observer import Observer
 from nova_diskaudit.audit.options import AuditError, Options
@@ -34,6 +33,7 @@ from nova_diskaudit.facts import (
     Process,
     StorageSighting,
 )
+from nova_diskaudit.health import PARTS, CycleStatus, Part
 from nova_diskaudit.lane.lanes import Lanes
 from nova_diskaudit.record import HostReport
 

@@ -15,8 +15,6 @@ from nova_diskaudit.facts import Doubt, Layer, LayerFacts, Mount, Process, Signa
 from nova_diskaudit.lane import operations
 from nova_diskaudit.paths import mapped
 
-# A healthy stat takes microseconds; NFS under load, milliseconds.
-STORAGE_SECONDS = 2.0
 _UNRESPONSIVE = "storage-unresponsive"
 
 
@@ -107,7 +105,7 @@ class Images:
                 operations.SIGNATURES,
                 group,
                 self._path_map,
-                seconds=STORAGE_SECONDS,
+                seconds=self._questions.deadlines.storage,
                 missed=_UNRESPONSIVE,
                 subject=subject,
             )
@@ -144,7 +142,7 @@ class Images:
             layers,
             process,
             self._path_map,
-            seconds=STORAGE_SECONDS,
+            seconds=self._questions.deadlines.storage,
             missed=_UNRESPONSIVE,
             subject=subject,
         )
@@ -160,7 +158,7 @@ class Images:
         answer = self._questions.ask(
             operations.FILESYSTEM,
             mount,
-            seconds=STORAGE_SECONDS,
+            seconds=self._questions.deadlines.storage,
             missed=_UNRESPONSIVE,
             subject=mount,
         )

@@ -8,14 +8,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from nova_diskaudit.audit.images import STORAGE_SECONDS, Images
+from nova_diskaudit.audit.images import Images
 from nova_diskaudit.audit.options import Options
 from nova_diskaudit.audit.question import Questions
 from nova_diskaudit.facts import Doubt, Sighting, StorageFacts, StorageSighting
 from nova_diskaudit.lane import operations
 
-# Walking the image cache of a large host.
-_SCAN_SECONDS = 10.0
 _INCOMPLETE = "storage-scan-incomplete"
 
 
@@ -89,7 +87,10 @@ def _instances_paths(
 
 def _filesystem(questions: Questions, path: str) -> StorageFacts | Doubt:
     return questions.ask(
-        operations.FILESYSTEM, path, seconds=STORAGE_SECONDS, missed="storage-unresponsive"
+        operations.FILESYSTEM,
+        path,
+        seconds=questions.deadlines.storage,
+        missed="storage-unresponsive",
     )
 
 
@@ -106,7 +107,7 @@ def _add_instances_directory(
         operations.INSTANCES_DIRECTORY,
         path,
         frozenset(known_uuids),
-        seconds=_SCAN_SECONDS,
+        seconds=questions.deadlines.scan,
         missed=_INCOMPLETE,
     )
     sighting = found.get(where.identity, StorageSighting(facts=where))
@@ -121,7 +122,9 @@ def _add_managed_save(questions: Questions, found: dict[str, StorageSighting], p
     where = _filesystem(questions, path)
     if isinstance(where, Doubt) or where.identity not in found:
         return
-    answer = questions.ask(operations.MANAGED_SAVE, path, seconds=_SCAN_SECONDS, missed=_INCOMPLETE)
+    answer = questions.ask(
+        operations.MANAGED_SAVE, path, seconds=questions.deadlines.scan, missed=_INCOMPLETE
+    )
     sighting = found[where.identity]
     found[where.identity] = (
         msgspec.structs.replace(sighting, doubt=answer)

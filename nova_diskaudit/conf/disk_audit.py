@@ -86,7 +86,11 @@ def register(conf: cfg.ConfigOpts) -> None:
 
     :raises ValueError: for a value that cannot be used.
     """
-    conf.register_group(GROUP)
-    conf.register_opts(OPTIONS, group=GROUP)
+    # A group of its own: oslo.config shares the options of one that is registered twice, and the
+    # next configuration may have another kind of credentials.
+    group = cfg.OptGroup(GROUP.name, title=GROUP.title)
+    conf.register_group(group)
+    conf.register_opts(OPTIONS, group=group)
+    loading.register_auth_conf_options(conf, GROUP.name)
     for one in OPTIONS:
         conf[GROUP.name][one.dest]

@@ -91,7 +91,7 @@ def bindings(kind: str, uri: str) -> dict[str, Handler]:
     elif kind == "events":
         from nova_diskaudit.host import events
 
-        events.start_loop()
+        events.prepare()
         functions = {"events": events.events}
     else:
         raise ValueError(f"no such lane: {kind!r}")
