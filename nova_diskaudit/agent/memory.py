@@ -36,12 +36,10 @@ _PASSING = frozenset(
         "domain-unreadable",
         "evidence-missing",
         "libvirt-busy",
-        "no-connection",
         "qemu-unresponsive",
         "storage-unresponsive",
     }
 )
-
 
 # Image formats that keep all data in one file, whatever the options.
 _WHOLE_FORMATS = frozenset({"raw", "iso", "qcow", "qed", "vdi", "vhd", "vpc"})
