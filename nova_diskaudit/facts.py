@@ -92,7 +92,8 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What changes with every write to an image; equal ones mean that nobody wrote between.
 
     Of a file: device, inode, times in nanoseconds, 512-byte blocks, size. Of a block device: its
-    number, its size and the kernel's ``counters`` of writes and discards.
+    number, inode and times of QEMU's node, blocks of the file below a loop device, size, and the
+    kernel's ``counters`` of writes and discards.
     """
 
     device: int

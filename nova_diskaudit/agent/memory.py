@@ -10,7 +10,7 @@ and any of them can be lost. Pure: no I/O, no clock.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -36,12 +36,10 @@ _PASSING = frozenset(
         "domain-unreadable",
         "evidence-missing",
         "libvirt-busy",
-        "no-connection",
         "qemu-unresponsive",
         "storage-unresponsive",
     }
 )
-
 
 # Image formats that keep all data in one file, whatever the options.
 _WHOLE_FORMATS = frozenset({"raw", "iso", "qcow", "qed", "vdi", "vhd", "vpc"})
@@ -102,7 +100,7 @@ def is_quiet(
         known.proof is not None
         and known.listed == listed
         and is_described_alike(known, digest)
-        and all(signatures.get(layer) == signature for layer, signature in known.proof.items())
+        and not any(changed(known.proof, signatures))
     )
 
 
@@ -110,6 +108,13 @@ def is_described_alike(known: Remembered, digest: bytes | None) -> bool:
     """Whether libvirt describes it as it did, which the images to be compared follow from."""
     domain = known.sighting.domain
     return domain is not None and digest is not None and domain.digest == digest
+
+
+def changed(
+    proof: Mapping[Layer, Signature], signatures: Mapping[Layer, Signature | None]
+) -> Iterator[Layer]:
+    """The images that somebody may have written to since their signatures were taken."""
+    return (layer for layer, signature in proof.items() if signatures.get(layer) != signature)
 
 
 def renewed(known: Remembered, at: datetime.datetime) -> Remembered:

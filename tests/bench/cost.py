@@ -48,7 +48,7 @@ class _Meter:
 
 
 def measure(crowd: Crowd, agent: Agent, *, cycles: int, idle_seconds: float) -> list[Figure]:
-    """The crowd is well; the agent is not running before and afterwards.
+    """The crowd is well; the agent is not running before and afterwards, and of no use then.
 
     :param cycles: of each kind.
     """
@@ -65,14 +65,13 @@ def measure(crowd: Crowd, agent: Agent, *, cycles: int, idle_seconds: float) -> 
         agent.configure(agent={"full_cycles": full_cycles})
         # The first ones still have to settle: an image that was written is not quiet for 2 s.
         agent.cycles_ended(2)
-        quiet = agent.document()["agent"]["cycle"]["quiet"]
+        quiet = agent.shown().agent.cycle.quiet
         if name == "quiet":
             assert quiet == crowd.size.domains, f"only {quiet} domains are quiet"
         agent.cycles_ended(1)
         meter.reset()
         agent.cycles_ended(cycles)
         spent[name] = meter.reset()
-    interval = agent.options["agent"]["interval"]
     agent.configure(agent={"interval": 3600})
     time.sleep(2)
     meter.reset()
@@ -80,7 +79,6 @@ def measure(crowd: Crowd, agent: Agent, *, cycles: int, idle_seconds: float) -> 
     elapsed, ours, daemon = meter.reset()
     there, there_daemon = ours / elapsed, daemon / elapsed
     agent.stop()
-    agent.configure(agent={"interval": interval})
 
     def of_a_cycle(name: str) -> tuple[float, float]:
         elapsed, ours, daemon = spent[name]

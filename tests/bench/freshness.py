@@ -13,7 +13,6 @@ import random
 import signal
 import statistics
 import time
-from collections.abc import Callable
 
 from tests.bench.crowd import Crowd
 from tests.bench.figures import Figure, spread
@@ -22,6 +21,9 @@ from tests.bench.workers import Watch
 
 _MOST_PINNED = 3
 _MOST_SLOWER = 2.0
+# Calls of a subject that was killed go on in libvirtd for up to 10 s and their timeout, and whoever
+# counts them leaves guests alone meanwhile. After that nothing excuses anybody.
+_ORPHANS = datetime.timedelta(seconds=16)
 
 
 class _Seen:
@@ -77,10 +79,19 @@ def measure(
             break
     for _ in range(cycles):
         hung.take(subject.cycle(), "agents hung")
-    ends = _restarts(subject, kills, seed, lambda cycle: hung.take(cycle, "restarted", timed=False))
+    ends = _restarts(subject, kills, seed)
+    restarted = _Seen(crowd)
+    excused_until = datetime.datetime.now(datetime.UTC) + _ORPHANS
+    while (cycle := subject.cycle()).began < excused_until:
+        restarted.take(cycle, "restarted", timed=False)
+    hung.take(cycle, "after the restarts", timed=False)
+    for _ in range(2):
+        # Not timed: it may be the first in which the agents that hang are asked again.
+        hung.take(subject.cycle(), "after the restarts", timed=False)
     ends.append(subject.stop())
 
     slower = statistics.median(hung.seconds) / statistics.median(well.seconds)
+    slowest = max(hung.seconds) / max(well.seconds)
     pinned_by_stopped, pinned = watch.held(stopped_at, stopped_until), watch.held()
     size = crowd.size
     guests = "" if well.tells_of_guests else " (says nothing of guests)"
@@ -102,13 +113,18 @@ def measure(
             "0",
             not well.stale,
         ),
+        Figure(
+            f"within {_ORPHANS.seconds} s after the last of {kills} restarts: others not fresh",
+            f"{len(restarted.stale)} in {restarted.cycles} cycles"
+            + (f": {', '.join(restarted.stale[:5])}" if restarted.stale else ""),
+        ),
         Figure("cycle, all well (s, min / median / max)", spread(well.seconds)),
         Figure("cycle, hung, after the first (s, min / median / max)", spread(hung.seconds)),
         Figure(
-            "cycle hung / cycle well (medians)",
-            f"{slower:.2f}",
+            "cycle hung / cycle well: medians, slowest",
+            f"{slower:.2f}, {slowest:.2f}",
             f"at most {_MOST_SLOWER:g}",
-            slower <= _MOST_SLOWER,
+            max(slower, slowest) <= _MOST_SLOWER,
         ),
         Figure(
             "workers of libvirtd held for a second, QEMUs stopped",
@@ -117,7 +133,7 @@ def measure(
             pinned_by_stopped == 0,
         ),
         Figure(
-            f"the same in all of the run, {len(ends)} restarts included",
+            f"the same in all of the run, {kills} restarts included",
             str(pinned),
             f"at most {_MOST_PINNED}",
             pinned <= _MOST_PINNED,
@@ -127,9 +143,7 @@ def measure(
     ]
 
 
-def _restarts(
-    subject: Subject, kills: int, seed: int, take: Callable[[Cycle], None]
-) -> list[float]:
+def _restarts(subject: Subject, kills: int, seed: int) -> list[float]:
     """Kill and end it again and again, mostly in the middle of a cycle; how long the ends took."""
     chance = random.Random(seed)
     ends: list[float] = []
@@ -140,5 +154,4 @@ def _restarts(
             ends.append(took)
         subject.start()
         time.sleep(chance.uniform(0.5, 7))
-    take(subject.cycle())
     return ends

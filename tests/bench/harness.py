@@ -46,12 +46,12 @@ def main() -> int:
     begun = time.monotonic()
     figures: list[Figure] = []
     with (
-        tempfile.TemporaryDirectory(prefix="harness-", dir="/var/tmp") as directory,
+        _directory(arguments.keep) as directory,
         Hypervisor(arguments.stack) as hypervisor,
         crowd(hypervisor, size, hostile.FILES) as host,
     ):
         _say(f"{size} up after {time.monotonic() - begun:.0f} s")
-        for rows in run(host, pathlib.Path(directory), chosen, arguments):
+        for rows in run(host, directory, chosen, arguments):
             print("\n".join(table(rows).splitlines()[2:]), flush=True)
             figures += rows
         versions = hypervisor.versions
@@ -125,6 +125,15 @@ def run(
         yield memory.accelerated(host.hypervisor.uri, directory / "memory", arguments.memory_cycles)
 
 
+@contextlib.contextmanager
+def _directory(kept: str | None) -> Iterator[pathlib.Path]:
+    if kept is not None:
+        yield pathlib.Path(kept)
+        return
+    with tempfile.TemporaryDirectory(prefix="harness-", dir="/var/tmp") as directory:
+        yield pathlib.Path(directory)
+
+
 def _ours(subject: Subject) -> Agent:
     if not isinstance(subject, Agent):
         raise SystemExit("cost and memory are those of our agent; choose others with --only")
@@ -158,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--cost-cycles", type=int, default=30, help="cycles of each kind that are metered")
     add("--idle", type=float, default=60, help="seconds without a cycle that are metered")
     add("--memory-cycles", type=int, default=1000, help="cycles back to back")
+    add("--keep", metavar="DIR", help="leave the logs and states of our agent there")
     add("--seed", type=int, default=1, help="for the moments of the restarts")
     return parser
 

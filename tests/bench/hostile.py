@@ -23,7 +23,10 @@ _REPLY = '{"return": [{"name": "vdb", "mountpoint": "/m", "type": "ext4", "disk"
 #: the files of the guests that :data:`WAYS` need
 FILES = (
     # 10 MiB and more without an end: libvirt gives up there.
-    ("/lab/hostile-endless/guest-get-fsinfo.run", "printf '{\"return\": \"'\nyes xxxxxxx | head -c 11000000\n"),
+    (
+        "/lab/hostile-endless/guest-get-fsinfo.run",
+        'printf \'{"return": "\'\nyes xxxxxxx | head -c 11000000\n',
+    ),
     # As much as libvirt passes on to its client.
     (
         "/lab/hostile-huge/guest-get-fsinfo.run",
@@ -34,19 +37,21 @@ FILES = (
     # Bytes that are no JSON before and behind each answer.
     (
         "/lab/hostile-garbage/guest-get-fsinfo.run",
-        f"printf '\\377\\000\\n<html>\\n\\033[2J\\n'\necho '{_REPLY}'\nhead -c 65536 /dev/urandom\n",
+        "printf '\\377\\000\\n<html>\\n\\033[2J\\n'\n"
+        f"echo '{_REPLY}'\n"
+        "head -c 65536 /dev/urandom\n",
     ),
     # Answers to questions that nobody asked.
     (
         "/lab/wrong-ids",
         "while :; do\n"
         "    read -r line || { sleep 0.1; continue; }\n"
-        "    printf '\\377{\"return\": %s}\\n' \"$RANDOM\"\n"
+        '    printf \'\\377{"return": %s}\\n\' "$RANDOM"\n'
         "done\n",
     ),
     # The port opened and closed as fast as it goes.
     ("/lab/storm", 'while :; do : <> "$1"; sleep 0.02; done\n'),
-)  # fmt: skip
+)
 
 WAYS = (
     *(

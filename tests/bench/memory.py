@@ -5,8 +5,8 @@
 
 runs cycles one behind the other, as the agent does them but without waiting between: the same
 observatory over real lanes, each state written into a real spool that is emptied as if the
-central service took it, and both texts rendered. One line each ten cycles: the cycle, and the bytes of the
-process tree.
+central service took it, and both texts rendered. One line each ten cycles: the cycle, and the
+bytes of the process tree.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import json
 import os
 import pathlib
 import re
@@ -28,14 +27,14 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
 from typing import Any, Protocol
 
-AGENT = os.path.join(os.path.dirname(sys.executable), "nova-diskaudit-agent")
+from nova_diskaudit.agent.reader import Shown
+from tests.functional import agent_process
+
 _PATIENCE_SECONDS = 120.0
 _CYCLE = re.compile(r"Cycle (\d+): ")
 
@@ -86,7 +85,7 @@ class Subject(Protocol):
 class Agent:
     """Our agent, with a state directory of its own.
 
-    ``options`` are lines of the configuration by group, ``{"agent": {"interval": 3}}``.
+    ``options`` are sections of its configuration, ``{"agent": {"interval": 3}}``.
     """
 
     name = "nova-diskaudit-agent"
@@ -94,75 +93,38 @@ class Agent:
     def __init__(
         self, uri: str, directory: pathlib.Path, options: dict[str, dict[str, Any]] | None = None
     ) -> None:
-        self._uri = uri
-        self.directory = directory
-        self.options = options or {}
-        self._process: subprocess.Popen[bytes] | None = None
+        directory.mkdir(parents=True, exist_ok=True)
+        own = {"guest": {"enabled": True}, "exporter": {"listen": ""}}
+        self._agent = agent_process.Agent(directory, uri, own)
+        self._agent.configure(options or {})
         self._seen = 0
         self._given = 0
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process is not None else None
+        return self._agent.pid if self._agent.is_running() else None
 
     @property
-    def log(self) -> str:
+    def log(self) -> pathlib.Path:
         """What it has said since it was started for the first time."""
-        with contextlib.suppress(FileNotFoundError):
-            return (self.directory / "log").read_text(errors="replace")
-        return ""
+        return self._agent.log
 
-    def configure(self, **groups: dict[str, Any]) -> None:
+    def configure(self, **options: dict[str, Any]) -> None:
         """Change options; a running agent is told to read them again."""
-        for group, changes in groups.items():
-            self.options[group] = self.options.get(group, {}) | changes
-        self._write()
-        if self._process is not None:
-            self._process.send_signal(signal.SIGHUP)
-
-    def _write(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        groups: dict[str, dict[str, Any]] = {
-            "DEFAULT": {"host": "bench"},
-            "hypervisor": {"connection_uri": self._uri},
-            "agent": {"state_path": self.directory / "state"},
-            "guest": {"enabled": "true"},
-            "exporter": {"listen": ""},
-        }
-        for group, options in self.options.items():
-            groups[group] = groups.get(group, {}) | options
-        lines = []
-        for group, options in groups.items():
-            lines += [f"[{group}]", *(f"{name} = {value}" for name, value in options.items())]
-        (self.directory / "agent.conf").write_text("\n".join(lines) + "\n")
+        self._agent.configure(options)
+        if self._agent.is_running():
+            os.kill(self._agent.pid, signal.SIGHUP)
 
     def start(self) -> None:
-        if self._process is not None:
-            raise SubjectError("the agent runs already")
-        self._write()
-        with (self.directory / "log").open("ab") as log:
-            self._seen, self._given = log.tell(), 0
-            self._process = subprocess.Popen(
-                [AGENT, "--config-file", str(self.directory / "agent.conf")],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._given = 0
+        self._seen = self.log.stat().st_size if self.log.exists() else 0
+        self._agent.start()
 
     def stop(self, sig: signal.Signals = signal.SIGTERM) -> float:
-        if self._process is None:
-            return 0.0
+        if not self._agent.is_running():
+            raise SubjectError(f"the agent has ended by itself:\n{self._agent.said()[-2000:]}")
         begun = time.monotonic()
-        self._process.send_signal(sig)
-        try:
-            self._process.wait(_PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            raise SubjectError(f"the agent did not end by {sig.name}") from None
-        finally:
-            self._process = None
+        self._agent.end(sig)
         return time.monotonic() - begun
 
     def cycles_ended(self, count: int, patience: float = _PATIENCE_SECONDS) -> int:
@@ -171,7 +133,7 @@ class Agent:
         Returns the number of the last one, as the agent counts since its start.
         """
         until = time.monotonic() + patience
-        with (self.directory / "log").open("rb") as log:
+        with self.log.open("rb") as log:
             while True:
                 log.seek(self._seen)
                 for line in iter(log.readline, b""):
@@ -182,34 +144,36 @@ class Agent:
                         count -= 1
                         if count == 0:
                             return int(found[1])
-                if self._process is None or self._process.poll() is not None:
-                    raise SubjectError(f"the agent is gone, see {log.name}:\n{self.log[-2000:]}")
+                if not self._agent.is_running():
+                    said = self._agent.said()[-2000:]
+                    raise SubjectError(f"the agent has ended by itself:\n{said}")
                 if time.monotonic() > until:
-                    raise SubjectError(f"no cycle for {patience:.0f} s, see {log.name}")
+                    raise SubjectError(f"no cycle for {patience:.0f} s, see {self.log}")
                 time.sleep(0.02)
 
-    def document(self) -> dict[str, Any]:
+    def shown(self) -> Shown:
         """What the local socket says: the newest report, and the agent's own state."""
-        return read_socket(self.directory / "state/agent.sock")
+        return self._agent.shown()
 
     def cycle(self) -> Cycle:
         while self.cycles_ended(1) <= self._given:
             pass
-        document = self.document()
-        report, cycle = document["report"], document["agent"]["cycle"]
-        self._given = cycle["number"]
-        began = _time(cycle["started_at"])
+        shown = self.shown()
+        report, cycle = shown.report, shown.agent.cycle
+        assert report is not None and cycle.started_at is not None and cycle.seconds is not None
+        self._given = cycle.number
+        began = cycle.started_at
         answers = [
-            (one["uuid"], one["guest"]["checked_at"] or one["guest"]["as_of"])
-            for one in report["instances"]
-            if one["guest"]["state"] == "answered"
+            (one.uuid, one.guest.checked_at or one.guest.as_of)
+            for one in report.instances
+            if one.guest.state == "answered"
         ]
         return Cycle(
-            number=cycle["number"],
+            number=cycle.number,
             began=began,
-            seconds=cycle["seconds"],
-            host=frozenset(i["uuid"] for i in report["instances"] if _time(i["as_of"]) >= began),
-            guest=frozenset(uuid for uuid, at in answers if at and _time(at) >= began),
+            seconds=cycle.seconds,
+            host=frozenset(one.uuid for one in report.instances if one.as_of >= began),
+            guest=frozenset(uuid for uuid, at in answers if at is not None and at >= began),
         )
 
     def run_for(self, seconds: float) -> None:
@@ -347,21 +311,3 @@ def make(
         url, _, command = rest.partition(" ")
         return Scrape(url, command, names, period_seconds)
     raise ValueError(f"neither agent, nor command:COMMAND, nor scrape:URL COMMAND: {choice!r}")
-
-
-def read_socket(path: pathlib.Path) -> dict[str, Any]:
-    """The JSON document that a local socket gives to whoever connects."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(_PATIENCE_SECONDS)
-        client.connect(str(path))
-        document: dict[str, Any] = json.loads(b"".join(_parts(client)))
-    return document
-
-
-def _parts(client: socket.socket) -> Iterator[bytes]:
-    while part := client.recv(1 << 20):
-        yield part
-
-
-def _time(text: str) -> datetime.datetime:
-    return datetime.datetime.fromisoformat(text)

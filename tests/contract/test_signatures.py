@@ -273,6 +273,12 @@ def test_a_write_to_a_device_shows_at_once(device: Device, later: None, how: str
     assert after is not None and after != before
 
 
+def test_a_flush_is_no_write(device: Device, later: None) -> None:
+    before = device.sign()
+    run("sync", device.node)
+    assert device.sign() == before
+
+
 def test_a_write_through_another_node_shows_when_it_reaches_the_device(
     device: Device, later: None, tmp_path: pathlib.Path
 ) -> None:

@@ -72,6 +72,9 @@ _SHARED = """
 # Translated code of a guest of 96 MiB would otherwise take as much again.
 _SMALL_TCG = '<tcg><tb-cache unit="MiB">24</tb-cache></tcg>'
 
+# A QEMU is found by its domain's UUID, and another run on this machine has domains of these names.
+_RUN = uuid.uuid4()
+
 Prepare = Callable[[Hypervisor, pathlib.Path], None]
 
 
@@ -162,7 +165,7 @@ class Domain:
 
     @property
     def uuid(self) -> str:
-        return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.name}.lab.invalid"))
+        return str(uuid.uuid5(_RUN, self.name))
 
     def xml(self, workdir: pathlib.Path, kernel: pathlib.Path | None) -> str:
         devices = [disk.xml(self.name, workdir) for disk in self.disks]

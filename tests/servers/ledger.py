@@ -175,26 +175,32 @@ class Ledger:
 def problems(links: list[Link]) -> list[str]:
     """What is wrong with a chain; nothing when it is linear, unique, and never goes back.
 
-    One thing is allowed: an agent whose answer was lost sends its last report again, and if
-    another agent or a demand came between, the rule cannot know it for a replay.
+    One thing is allowed, and told in ``doc/source/protocol.rst``: once another agent (or a demand)
+    came between, what an agent had sent before may be accepted again. The rule cannot know it for
+    a replay, since what it replaces may be current again. The agent's newest follows.
     """
     found = []
     current: dict[str, Link] = {}
     last: dict[tuple[str, str | None], Link] = {}
-    seen: set[str] = set()
-    for link in links:
+    accepted: dict[tuple[str, str | None, str], int] = {}
+    foreign: dict[tuple[str, str | None], int] = {}
+    ids: set[str] = set()
+    for place, link in enumerate(links):
         name = f"link {link.seq} ({link.kind} {link.id} of {link.host})"
-        stood = current.get(link.host)
-        before = last.get((link.host, link.agent))
+        whose = (link.host, link.agent)
+        stood, before = current.get(link.host), last.get(whose)
+        if stood is not None and stood.agent != link.agent:
+            foreign[whose] = place
         if link.replaces != (stood.id if stood is not None else None):
             found.append(f"{name}: replaces {link.replaces}, and another stood")
-        again = before is not None and stood is not before and link.id == before.id
-        if link.id in seen and not again:
+        again = accepted.get((*whose, link.id), place) < foreign.get(whose, -1)
+        if link.id in ids and not again:
             found.append(f"{name}: the id occurs twice")
-        if before is not None and _is_older(link, before):
+        if before is not None and not again and _is_older(link, before):
             found.append(f"{name}: as_of {link.as_of} is older than {before.as_of}")
-        seen.add(link.id)
-        current[link.host] = last[link.host, link.agent] = link
+        ids.add(link.id)
+        accepted.setdefault((*whose, link.id), place)
+        current[link.host] = last[whose] = link
     return found
 
 

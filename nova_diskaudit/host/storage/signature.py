@@ -38,11 +38,10 @@ SYSFS = "/sys"
 # Far more than a tick (10 ms at most); some filesystems (vfat, old NFS servers) count in seconds.
 _SETTLED_NANOSECONDS = 2_000_000_000
 _MAX_ATTRIBUTE_BYTES = 4096
-# Documentation/admin-guide/iostats.rst: writes completed, sectors written; then, since Linux
-# 4.18, discards completed and sectors discarded.
-_WRITE_FIELDS = (4, 6, 11, 13)
-# Of all that is counted there, reads among it, something has happened to every disk in use.
-_COUNTED_FIELDS = slice(0, 7)
+# Documentation/admin-guide/iostats.rst, counted from 0. Discards are there since Linux 4.18,
+# flushes since 5.5.
+_WRITES, _SECTORS_WRITTEN, _FLUSHES = 4, 6, 15
+_DISCARDS = slice(11, 14, 2)  # their number, and their sectors
 
 
 def signatures(
@@ -83,10 +82,8 @@ def of_device(layer: Layer, device: Located, view: View) -> Signature | None:
         queue = f"{directory}/.." if _numbers(f"{directory}/partition") else directory
         counted = _numbers(f"{directory}/stat")
         (sectors,) = _numbers(f"{directory}/size")
-        if _numbers(f"{queue}/queue/iostats") != [1] or not any(counted[_COUNTED_FIELDS]):
-            return None
-        writes = [counted[field] for field in _WRITE_FIELDS if field < len(counted)]
-        if len(writes) < 2:
+        # To every disk in use something has happened, if only a read.
+        if _numbers(f"{queue}/queue/iostats") != [1] or not any(counted):
             return None
         return Signature(
             device=number,
@@ -95,9 +92,9 @@ def of_device(layer: Layer, device: Located, view: View) -> Signature | None:
             modified_ns=node.st_mtime_ns,
             blocks=_blocks_below(directory),
             size_bytes=sectors * 512,
-            counters=(*writes, *_numbers(f"{queue}/diskseq")),
+            counters=(*_writes(counted), *_numbers(f"{queue}/diskseq")),
         )
-    except (OSError, ValueError):
+    except (OSError, ValueError, IndexError):
         return None
 
 
@@ -119,6 +116,15 @@ def _is_settled(status: os.stat_result) -> bool:
     # A time in the future, after the clock was set back, proves nothing either.
     stamped = max(status.st_mtime_ns, status.st_ctime_ns)
     return time.time_ns() - stamped >= _SETTLED_NANOSECONDS
+
+
+def _writes(counted: list[int]) -> tuple[int, ...]:
+    """What moves with each write, zeroing, discard and zone reset.
+
+    A flush without data counts as a write too, of no sectors; it changes nothing.
+    """
+    flushes = counted[_FLUSHES] if len(counted) > _FLUSHES else 0
+    return (counted[_WRITES] - flushes, counted[_SECTORS_WRITTEN], *counted[_DISCARDS])
 
 
 def _blocks_below(directory: str) -> int:

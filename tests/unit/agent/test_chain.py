@@ -82,7 +82,10 @@ CHAIN = [link("1", None), link("2", "1", minute=1), link("3", "2", minute=1)]
         ([link("3", "3", minute=1)], "twice"),
         ([link("x", "3", agent="b", minute=-9)], None),
         ([link("x", "3", agent="b"), link("3", "x", minute=1)], None),
-        ([link("x", "3", agent="b"), link("2", "x", minute=1)], "twice"),
+        # What "a" had sent before "b" came may be accepted again, and nothing else.
+        ([link("x", "3", agent="b"), link("2", "x", minute=1), link("3", "2", minute=1)], None),
+        ([link("x", "3", agent="b"), link("4", "x", minute=2), link("4", "4", minute=2)], "twice"),
+        ([link("x", "3", agent="b"), link("1", "x", agent="b")], "twice"),
         ([link("y", "3", agent=None), link("3", "y", minute=1)], None),
         ([link("y", "3", agent=None), link("4", "3", minute=1)], "another stood"),
     ],
