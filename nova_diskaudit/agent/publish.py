@@ -119,7 +119,6 @@ class Publisher:
             return None
         report = self._report(state)
         answer = self._send(report)
-        self._note(sent=self._status.sent + 1)
         if answer.status == 200:
             if answer.current == state.id:
                 return self._acknowledged(state)
@@ -148,6 +147,7 @@ class Publisher:
         if self._chains > _CHAINS_IN_A_ROW:
             return self._failed(answer, "the service names another current report each time")
         LOG.info("The service stands at %s: sending all of %s", current, state.id)
+        self._note(failures=self._status.failures + 1)
         return 0.0
 
     def _acknowledged(self, state: protocol.State) -> float:
@@ -160,6 +160,7 @@ class Publisher:
         self._failures = self._chains = 0
         self._mended = None
         self._note(
+            sent=self._status.sent + 1,
             acknowledged=state.id,
             acknowledged_at=datetime.datetime.now(datetime.UTC),
             problem=None,
