@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Sequence
 
 from tests.bench.crowd import Crowd, Way
 from tests.bench.figures import Figure
@@ -70,7 +71,9 @@ WAYS = (
 )
 
 
-def measure(crowd: Crowd, subject: Subject, watch: Watch, *, cycles: int) -> list[Figure]:
+def measure(
+    crowd: Crowd, subject: Subject, watch: Watch, *, cycles: int, ways: Sequence[Way] = WAYS
+) -> list[Figure]:
     """The crowd is well before and afterwards; the subject is not running in both.
 
     :param cycles: before, and while the guests are hostile.
@@ -83,7 +86,7 @@ def measure(crowd: Crowd, subject: Subject, watch: Watch, *, cycles: int) -> lis
         for _ in range(cycles):
             subject.cycle()
         begun = time.monotonic()
-        crowd.hang(WAYS)
+        crowd.hang(ways)
         hostile_at = datetime.datetime.now(datetime.UTC)
         seen = 0
         while seen < cycles:
@@ -96,7 +99,7 @@ def measure(crowd: Crowd, subject: Subject, watch: Watch, *, cycles: int) -> lis
     crowd.recover()
     before, after = gauge.largest(until=begun), gauge.largest(begun, until)
     held = watch.held(begun, until)
-    kinds = min(len(WAYS), len(crowd.hung))
+    kinds = min(len(ways), len(crowd.hung))
     return [
         Figure(
             f"{len(crowd.hung)} hostile guests of {kinds} kinds: others not fresh in a cycle",
