@@ -17,7 +17,7 @@ import pytest
 from nova_diskaudit.facts import BlockStats, Process, StatsAnswer
 from nova_diskaudit.host import blockstats
 from nova_diskaudit.host.errors import HostError
-from nova_diskaudit.lane import child, operations, tokens
+from nova_diskaudit.lane import nursery, operations, tokens
 from nova_diskaudit.lane.lanes import DeadlineMissed, LaneRefused, Lanes, NoToken
 from tests.functional.conftest import (
     AGENT,
@@ -273,7 +273,7 @@ def test_a_description_never_waits_behind_a_stuck_job(
 @pytest.fixture
 def stopping(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = pathlib.Path(__file__).parent / "stuck_worker.py"
-    monkeypatch.setattr(child, "COMMAND", (sys.executable, "-I", str(worker)))
+    monkeypatch.setattr(nursery, "COMMAND", (sys.executable, "-I", str(worker)))
     monkeypatch.setattr(tokens, "_SETTLE_SECONDS", 0.0)
 
 
