@@ -355,7 +355,9 @@ def test_kill_9_of_a_child_in_a_quick_moment_costs_no_token(lanes: Lanes, machin
     stats_of(lanes, machine.uuid, process, deadline=LONG)
     for _ in range(5):
         killer = threading.Thread(
-            target=lambda: [os.kill(c.pid, signal.SIGKILL) for c in lanes._supervisor._children]
+            target=lambda: [
+                os.kill(c.pid, signal.SIGKILL) for c in lanes._supervisor._children if c.pid
+            ]
         )
         killer.start()
         found = stats_of(lanes, machine.uuid, process, deadline=LONG)
