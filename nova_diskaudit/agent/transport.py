@@ -13,6 +13,7 @@ import datetime
 import email.utils
 import errno
 import gzip
+import http.client
 import importlib.metadata
 import logging
 import re
@@ -47,7 +48,7 @@ _MAX_DETAIL = 300
 _GRACE_SECONDS = 1.0
 _GROUP = disk_audit.GROUP.name
 _CONNECTING = re.compile(
-    r"(?:Unable to establish connection|Request|SSL exception connecting) to \S+?(?=:? )"
+    r"(?:Unable to establish connection|SSL exception connecting) to \S+?(?=: )"
 )
 
 
@@ -274,13 +275,18 @@ def _reason(error: Exception) -> str:
     Between the two each layer repeats itself.
     """
     text = str(error) or repr(error)
-    if not isinstance(error, keystoneauth1.exceptions.ConnectionError):
-        return _line(text)
-    bottom: BaseException = error
-    while (below := bottom.__cause__ or bottom.__context__) is not None:
-        bottom = below
     wanted = _CONNECTING.match(text)
-    return _line(f"{wanted[0]}: {bottom}" if wanted is not None else str(bottom))
+    below = error.__cause__ or error.__context__
+    bottom = None
+    while below is not None:
+        if isinstance(below, OSError | http.client.HTTPException) and not _is_a_layer(below):
+            bottom = below
+        below = below.__cause__ or below.__context__
+    return _line(text if wanted is None or bottom is None else f"{wanted[0]}: {bottom}")
+
+
+def _is_a_layer(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] in ("keystoneauth1", "requests", "urllib3")
 
 
 def _line(text: str) -> str:
@@ -404,11 +410,7 @@ def _read_bounded(response: requests.Response) -> None:
 
 def _http_session(group: Any, sockets: _Sockets) -> requests.Session:
     """As keystoneauth makes it for itself, but with our connections."""
-    tls = {
-        name: value
-        for name in ("tls_ciphers", "tls_min_version")
-        if (value := group.get(name)) is not None
-    }
+    tls = {name: group[name] for name in disk_audit.TLS if group[name] is not None}
     session = requests.Session()
     adapter = _Adapter(sockets, insecure=group.insecure, **tls)
     for scheme in list(session.adapters):

@@ -43,6 +43,8 @@ not be sent stays in the spool, and the publisher tries again.""",
 
 AUTH = loading.get_auth_common_conf_options()
 SESSION = _chosen(loading.get_session_conf_options(), _SESSION)
+#: What this release of keystoneauth can be told about TLS.
+TLS = tuple(one.dest for one in SESSION if one.dest.startswith("tls_"))
 ADAPTER = _chosen(loading.get_adapter_conf_options(include_deprecated=False), _ADAPTER)
 RETRIES = [_retries("connect_retries"), _retries("status_code_retries")]
 TIMEOUT = cfg.FloatOpt(

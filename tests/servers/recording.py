@@ -148,7 +148,8 @@ class Server(http.server.ThreadingHTTPServer):
         return connection, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):  # who went away is no defect
+        # Who went away is no defect, and nobody waits for an answer at the end.
+        if not self.ending.is_set() and not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
 
@@ -264,8 +265,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             case "late":
                 # The connection ends now, the report is looked at when it seems long lost.
                 self.connection.shutdown(socket.SHUT_RDWR)
-                self.server.ending.wait(order.seconds)
-                return False
+                return self.server.ending.wait(order.seconds)
             case _:
                 return False
         return True

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import openstack
 import pytest
+from keystoneauth1 import exceptions as ks_exceptions
 from keystoneauth1 import session as ks_session
 from keystoneauth1.identity import v3
 from openstack import connection, exceptions
@@ -150,7 +151,9 @@ def test_a_service_that_is_not_in_the_catalog(
     conn: connection.Connection, cloud: keystone.Keystone
 ) -> None:
     cloud.catalog = [Endpoint(url="http://127.0.0.1:1", type="compute")]
-    with pytest.raises(exceptions.SDKException, match="disk-audit"):
+    with pytest.raises(
+        (exceptions.SDKException, ks_exceptions.ClientException), match="disk-audit"
+    ):
         list(sdk.of(conn).hosts())
 
 
