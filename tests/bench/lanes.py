@@ -4,10 +4,10 @@
     python -m tests.bench.lanes --domains 200
 
 Every kind of lane does its work for every domain of a fleet. Then children are stopped one by one
-in the middle of a question until no kind may have another one parked, and each kind gets a fresh
-child once more where it may: the largest tree that hangs of any mix can make. MiB of PSS are the
-kernel's (``smaps_rollup``); what counts is the sum, since shared pages are split among those who
-share them. The main process is not in it. Nothing is judged here.
+in the middle of a question until no kind may have another one parked: the largest tree that hangs
+of any mix can make. MiB of PSS are the kernel's (``smaps_rollup``); what counts is the sum, since
+shared pages are split among those who share them. The main process is not in it. Nothing is judged
+here.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import time
 
 from nova_diskaudit.facts import Layer, Process
 from nova_diskaudit.lane import lanes, operations
+from nova_diskaudit.lane.child import Child
 from nova_diskaudit.lane.lanes import DeadlineMissed, LaneError, Lanes
 from nova_diskaudit.lane.operations import KINDS, Kind
 from tests.bench.fleet import fleet
@@ -87,8 +88,15 @@ def _work(pool: Lanes, kind: Kind) -> None:
 
 def _processes(pool: Lanes) -> dict[str, int]:
     """The processes of the pool; those which are no lane do what lanes have in common."""
-    kinds = {child.pid: child.kind for child in pool._supervisor._children}
+    kinds = {_pid(child): child.kind for child in pool._supervisor._children}
     return {kinds.get(pid, "in common"): pid for pid in sorted(_tree())}
+
+
+def _pid(child: Child) -> int:
+    """Who has just answered may not have been told of yet."""
+    while child.pid is None:
+        time.sleep(0.001)
+    return child.pid
 
 
 def _tree() -> set[int]:
@@ -129,7 +137,7 @@ def _park_all(pool: Lanes) -> int:
             idle = pool._idle[kind]
             if not idle:
                 break
-            os.kill(idle[-1].pid, signal.SIGSTOP)
+            os.kill(_pid(idle[-1]), signal.SIGSTOP)
             with contextlib.suppress(DeadlineMissed):
                 _ask(pool, kind, 0.05)
     return sum(state.parked for state in pool.states())
@@ -142,7 +150,7 @@ def _starts(pool: Lanes, count: int) -> tuple[list[float], float]:
     seconds = []
     for _ in range(count):
         (child,) = pool._supervisor._children
-        os.kill(child.pid, signal.SIGKILL)
+        os.kill(_pid(child), signal.SIGKILL)
         while pool._supervisor._children:
             if pool._idle["storage"] and not pool._idle["storage"][-1].is_usable():
                 break
