@@ -26,15 +26,17 @@ FILES = (
     # 10 MiB and more without an end: libvirt gives up there.
     (
         "/lab/hostile-endless/guest-get-fsinfo.run",
-        'printf \'{"return": "\'\nyes xxxxxxx | head -c 11000000\n',
+        'printf \'{"return": "\'\nhead -c 11000000 /dev/zero | tr "\\0" x\n',
     ),
     # As much as libvirt passes on to its client.
     (
         "/lab/hostile-huge/guest-get-fsinfo.run",
-        "printf '{\"return\": \"'\nyes xxxxxxx | tr -d '\\n' | head -c 4000000\nprintf '\"}\\n'\n",
+        "printf '{\"return\": \"'\nhead -c 4000000 /dev/zero | tr '\\0' x\nprintf '\"}\\n'\n",
     ),
     # A byte now and then, for ever.
     ("/lab/hostile-drip/guest-get-fsinfo.run", "while :; do printf ' '; sleep 0.1; done\n"),
+    # An answer that begins and never ends.
+    ("/lab/hostile-half/guest-get-fsinfo.run", 'printf \'{"return": [{"name": "vdb", \'\n'),
     # Bytes that are no JSON before and behind each answer.
     (
         "/lab/hostile-garbage/guest-get-fsinfo.run",
@@ -57,7 +59,7 @@ FILES = (
 WAYS = (
     *(
         Way(f"{name}", "agent_end", f"{_LIAR}-{name}", "agent_end")
-        for name in ("endless", "huge", "drip", "garbage")
+        for name in ("endless", "huge", "drip", "half", "garbage")
     ),
     Way("wrong-ids", "agent_end", "agent_script /lab/wrong-ids", "agent_end"),
     Way(
