@@ -32,6 +32,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 
@@ -54,7 +55,8 @@ SIZE = Size(domains=12, stopped=2, hung=3, healthy=2)
 _OUTAGE_CYCLES = 12
 _INTERVAL_SECONDS = 2
 _PATIENCE_SECONDS = 180.0
-_LANES = ("storage", "monitor", "evidence", "guest", "events")
+# The nursery takes all the others along.
+_LANES = ("storage", "monitor", "evidence", "guest", "events", "nursery")
 _VICTIMS = ("agent", "lane", "libvirtd", "server")
 _CYCLE = re.compile(r"Cycle \d+: ")
 
@@ -90,10 +92,6 @@ class Server:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
-
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None
 
     def start(self) -> None:
         self._process = subprocess.Popen(
@@ -141,8 +139,7 @@ class Chaos:
         self._server = server
         self._chance = random.Random(seed)
         self._lanes = 0
-        self._server_back = 0.0
-        self._server_away_since = 0.0
+        self._comes_back: threading.Timer | None = None
         self.tally = Tally()
 
     def rounds(self, count: int) -> None:
@@ -156,22 +153,23 @@ class Chaos:
                 if self._chance.random() < 0.5:
                     self._write()
             self._look()
-            if self._server.is_running is False and time.monotonic() >= self._server_back:
-                self._bring_server_back()
             print(f"\r{number + 1} {'+'.join(victims):24}", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
-        if not self._server.is_running:
-            time.sleep(max(0.0, self._server_back - time.monotonic()))
-            self._bring_server_back()
+        if self._comes_back is not None:
+            self._comes_back.join()
 
     def outage(self) -> None:
-        """The server is away for exactly as many cycles as the spool keeps whole."""
+        """The server is away for as many cycles as the spool keeps whole.
+
+        It is started one cycle earlier, since that takes a while, and since the publisher waits
+        for up to a second before it tries again.
+        """
         self._settle()
         self._server.kill()
         self.tally.killed["server"] += 1
         begun = time.monotonic()
         until = begun + _PATIENCE_SECONDS
-        while (depth := self._agent.shown().agent.spool.depth) < _OUTAGE_CYCLES:
+        while (depth := self._agent.shown().agent.spool.depth) < _OUTAGE_CYCLES - 1:
             assert time.monotonic() < until, f"only {depth} states wait"
             time.sleep(0.05)
         self._look()
@@ -223,8 +221,7 @@ class Chaos:
         while True:
             for pid in tree(self._agent.pid or 0) - {self._agent.pid}:
                 with contextlib.suppress(OSError):
-                    words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                    if kind.encode() in words:
+                    if pathlib.Path(f"/proc/{pid}/comm").read_text() == f"lane-{kind}\n":
                         os.kill(pid, signal.SIGKILL)
                         return
             if self._agent.pid is None:
@@ -238,18 +235,21 @@ class Chaos:
         self._host.hypervisor.start_daemon()
 
     def _kill_server(self) -> None:
-        if not self._server.is_running:
-            self._bring_server_back()
+        """For less than the spool keeps whole, and never before what waited has arrived."""
+        if self._comes_back is not None:
+            self._comes_back.join()
+        self._settle()
         self._server.kill()
-        self._server_away_since = time.monotonic()
-        # Shorter than what the spool keeps whole, since the publisher waits before it tries again.
-        longest = (_OUTAGE_CYCLES - 4) * _INTERVAL_SECONDS
-        self._server_back = time.monotonic() + self._chance.uniform(0, longest)
+        away_since = time.monotonic()
 
-    def _bring_server_back(self) -> None:
-        self._server.start()
-        away = time.monotonic() - self._server_away_since
-        self.tally.longest_outage_seconds = max(self.tally.longest_outage_seconds, away)
+        def come_back() -> None:
+            self._server.start()
+            away = time.monotonic() - away_since
+            self.tally.longest_outage_seconds = max(self.tally.longest_outage_seconds, away)
+
+        longest = (_OUTAGE_CYCLES - 3) * _INTERVAL_SECONDS
+        self._comes_back = threading.Timer(self._chance.uniform(0, longest), come_back)
+        self._comes_back.start()
 
 
 def measure(

@@ -109,6 +109,7 @@ def measure(crowd: Crowd, agent: Agent, *, cycles: int, idle_seconds: float) -> 
             f"{cheaper:.1f}",
             f"at least {_LEAST_CHEAPER:g}",
             cheaper >= _LEAST_CHEAPER,
+            of_time=True,
         ),
         Figure(
             f"steady at the default interval, {crowd.size.domains} quiet domains (% of a core)",
@@ -116,5 +117,6 @@ def measure(crowd: Crowd, agent: Agent, *, cycles: int, idle_seconds: float) -> 
             f"{_DEFAULT_INTERVAL_SECONDS} s",
             f"under {_MOST_STEADY_PERCENT:g}",
             steady < _MOST_STEADY_PERCENT,
+            of_time=True,
         ),
     ]

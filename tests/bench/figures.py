@@ -10,12 +10,16 @@ from collections.abc import Iterable, Sequence
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """One row. ``holds`` is None where nothing is demanded."""
+    """One row. ``holds`` is None where nothing is demanded.
+
+    ``of_time`` is set when a busy machine alone can break the bound.
+    """
 
     name: str
     value: str
     bound: str = ""
     holds: bool | None = None
+    of_time: bool = False
 
 
 def table(figures: Iterable[Figure]) -> str:

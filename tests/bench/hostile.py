@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Sequence
 
 from tests.bench.crowd import Crowd, Way
 from tests.bench.figures import Figure
@@ -25,15 +26,17 @@ FILES = (
     # 10 MiB and more without an end: libvirt gives up there.
     (
         "/lab/hostile-endless/guest-get-fsinfo.run",
-        'printf \'{"return": "\'\nyes xxxxxxx | head -c 11000000\n',
+        'printf \'{"return": "\'\nhead -c 11000000 /dev/zero | tr "\\0" x\n',
     ),
     # As much as libvirt passes on to its client.
     (
         "/lab/hostile-huge/guest-get-fsinfo.run",
-        "printf '{\"return\": \"'\nyes xxxxxxx | tr -d '\\n' | head -c 4000000\nprintf '\"}\\n'\n",
+        "printf '{\"return\": \"'\nhead -c 4000000 /dev/zero | tr '\\0' x\nprintf '\"}\\n'\n",
     ),
     # A byte now and then, for ever.
     ("/lab/hostile-drip/guest-get-fsinfo.run", "while :; do printf ' '; sleep 0.1; done\n"),
+    # An answer that begins and never ends.
+    ("/lab/hostile-half/guest-get-fsinfo.run", 'printf \'{"return": [{"name": "vdb", \'\n'),
     # Bytes that are no JSON before and behind each answer.
     (
         "/lab/hostile-garbage/guest-get-fsinfo.run",
@@ -56,7 +59,7 @@ FILES = (
 WAYS = (
     *(
         Way(f"{name}", "agent_end", f"{_LIAR}-{name}", "agent_end")
-        for name in ("endless", "huge", "drip", "garbage")
+        for name in ("endless", "huge", "drip", "half", "garbage")
     ),
     Way("wrong-ids", "agent_end", "agent_script /lab/wrong-ids", "agent_end"),
     Way(
@@ -70,7 +73,9 @@ WAYS = (
 )
 
 
-def measure(crowd: Crowd, subject: Subject, watch: Watch, *, cycles: int) -> list[Figure]:
+def measure(
+    crowd: Crowd, subject: Subject, watch: Watch, *, cycles: int, ways: Sequence[Way] = WAYS
+) -> list[Figure]:
     """The crowd is well before and afterwards; the subject is not running in both.
 
     :param cycles: before, and while the guests are hostile.
@@ -83,7 +88,7 @@ def measure(crowd: Crowd, subject: Subject, watch: Watch, *, cycles: int) -> lis
         for _ in range(cycles):
             subject.cycle()
         begun = time.monotonic()
-        crowd.hang(WAYS)
+        crowd.hang(ways)
         hostile_at = datetime.datetime.now(datetime.UTC)
         seen = 0
         while seen < cycles:
@@ -96,7 +101,7 @@ def measure(crowd: Crowd, subject: Subject, watch: Watch, *, cycles: int) -> lis
     crowd.recover()
     before, after = gauge.largest(until=begun), gauge.largest(begun, until)
     held = watch.held(begun, until)
-    kinds = min(len(WAYS), len(crowd.hung))
+    kinds = min(len(ways), len(crowd.hung))
     return [
         Figure(
             f"{len(crowd.hung)} hostile guests of {kinds} kinds: others not fresh in a cycle",

@@ -59,6 +59,7 @@ def measure(crowd: Crowd, subject: Subject, *, pairs: int, seconds: float) -> li
             f"{ratio:.2f}",
             f"at most {_MOST_SLOWER:g}",
             ratio <= _MOST_SLOWER,
+            of_time=True,
         ),
     ]
 

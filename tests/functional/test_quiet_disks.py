@@ -26,7 +26,7 @@ from nova_diskaudit.agent.observatory import Observatory
 from nova_diskaudit.agent.quarantine import Quarantine
 from nova_diskaudit.audit.observer import Observer
 from nova_diskaudit.audit.options import Options
-from nova_diskaudit.lane import child, operations
+from nova_diskaudit.lane import nursery, operations
 from nova_diskaudit.lane.lanes import Lanes
 from tests.contract.conftest import mounted
 from tests.functional.conftest import (
@@ -326,7 +326,7 @@ def test_what_nobody_touches_is_quiet(matrix: Matrix) -> None:
 @pytest.fixture
 def watched(hypervisor: Hypervisor, lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> Watched:
     worker = pathlib.Path(__file__).parent / "quick_worker.py"
-    monkeypatch.setattr(child, "COMMAND", (sys.executable, "-I", str(worker)))
+    monkeypatch.setattr(nursery, "COMMAND", (sys.executable, "-I", str(worker)))
     return Watched(lanes, hypervisor.uri, 0.1)
 
 
