@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from nova_diskaudit import record
+
+_T = TypeVar("_T")
 
 SCHEMA_VERSION = "1.0"
 #: Bytes of a report, unpacked, that a service has to take.
@@ -27,10 +30,7 @@ MAX_INSTANCES = 20_000
 _MAX_INTEGER = 2**63 - 1
 _MAX_NAME = 255
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# A control character in JSON text is always escaped; an even number of backslashes before it
-# would be backslashes only.
-_ESCAPED_CONTROL = re.compile(rb"(?<!\\)(?:\\\\)*\\(?:[bfnrt]|u00[01])")
-_LONG_NUMBER = re.compile(rb"\d{19}|\d[eE]")
+_ESCAPED_CONTROL = re.compile(rb"\\(?:[bfnrt]|u00[01])")
 _CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in range(0x20)}
 
 
@@ -44,7 +44,7 @@ class Instance(record.Instance, frozen=True, kw_only=True):
     Likewise ``guest.checked_at``, if the guest has answered.
     """
 
-    as_of: datetime.datetime | None  # type: ignore[assignment]  # wider on the wire
+    as_of: record.Time | None  # type: ignore[assignment]  # wider on the wire
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     host: str
-    as_of: datetime.datetime
+    as_of: record.Time
     storages: tuple[record.Storage, ...]
     findings: tuple[record.Finding, ...]
     instances: tuple[Instance, ...]
@@ -67,8 +67,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     replaces: str | None
     kind: Literal["full", "delta"]
-    as_of: datetime.datetime
-    sent_at: datetime.datetime
+    as_of: record.Time
+    sent_at: record.Time
     storages: tuple[record.Storage, ...]
     instances: tuple[Instance, ...]
     gone: tuple[str, ...]
@@ -80,7 +80,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     report_id: str
     agent: str
-    received_at: datetime.datetime
+    received_at: record.Time
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -235,12 +235,10 @@ def decode_report(data: bytes, *, path_host: str) -> Report:
     :param path_host: the host in the URL, which the body has to repeat.
     :raises ReportInvalid: with the reason.
     """
-    if _ESCAPED_CONTROL.search(data):
+    if _has_controls(data):
         raise ReportInvalid("control characters (U+0000 to U+001F) are not allowed in text")
     try:
         report = msgspec.json.decode(data, type=Report)
-        if _LONG_NUMBER.search(data):
-            _refuse_long_numbers(msgspec.json.decode(data))
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise ReportInvalid(_short(f"not a report: {error}")) from None
     _check(report, path_host)
@@ -275,20 +273,28 @@ def _check(report: Report, path_host: str) -> None:
     for instance in report.instances:
         if len({disk.target for disk in instance.disks}) != len(instance.disks):
             raise ReportInvalid(f"instance {instance.uuid}: a disk occurs twice")
-    for time in (report.as_of, report.sent_at):
-        if time.tzinfo is None:
-            raise ReportInvalid("a time without its zone")
+        if not all(-_MAX_INTEGER - 1 <= number <= _MAX_INTEGER for number in _claims(instance)):
+            raise ReportInvalid(f"instance {instance.uuid}: a number beyond 64 bits")
 
 
-def _refuse_long_numbers(value: Any) -> None:
-    if isinstance(value, dict):
-        for inner in value.values():
-            _refuse_long_numbers(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            _refuse_long_numbers(inner)
-    elif isinstance(value, int | float) and not -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER:
-        raise ReportInvalid("a number beyond 64 bits")
+def _claims(instance: Instance) -> Iterator[int]:
+    """Numbers that guests and libvirt give, which their type does not bound."""
+    for filesystem in instance.filesystems:
+        yield filesystem.used_bytes or 0
+        yield filesystem.total_bytes or 0
+    for disk in instance.disks:
+        if disk.libvirt is not None:
+            yield disk.libvirt.capacity or 0
+            yield disk.libvirt.allocation or 0
+            yield disk.libvirt.physical or 0
+
+
+def _has_controls(data: bytes) -> bool:
+    """Whether text in this JSON has a control character, which is always escaped there."""
+    if b"\\" not in data:
+        return False
+    # Without the pairs, which are a backslash each, one that is left escapes what follows it.
+    return _ESCAPED_CONTROL.search(data.replace(rb"\\", b"")) is not None
 
 
 def _on_wire(instance: record.Instance, report_as_of: datetime.datetime) -> Instance:
@@ -301,10 +307,10 @@ def _on_wire(instance: record.Instance, report_as_of: datetime.datetime) -> Inst
     return _clean(Instance(**fields), Instance)
 
 
-def _clean[T](value: T, type: type[T]) -> T:
+def _clean(value: _T, type: type[_T]) -> _T:
     """The same without control characters, most often the very same."""
     data = msgspec.json.encode(value)
-    if not _ESCAPED_CONTROL.search(data):
+    if not _has_controls(data):
         return value
     return msgspec.convert(_without_controls(msgspec.to_builtins(value)), type)
 

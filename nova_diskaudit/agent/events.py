@@ -42,7 +42,7 @@ class Listener:
         *,
         touch: Callable[[str | None], None],
         refresh: Callable[[Collection[str]], None],
-        woke: Callable[[str, bool], None],
+        woke: Callable[[str, bool], object],
     ) -> None:
         self._lanes = lanes
         self._debounce = debounce

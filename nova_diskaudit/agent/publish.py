@@ -58,39 +58,52 @@ class Publisher:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._spool = spool
-        self.send = send
-        self.backoff_max_seconds = backoff_max_seconds
+        self._send = send
+        self._backoff_max_seconds = backoff_max_seconds
         self._jitter = jitter
-        self._woken = threading.Event()
-        self._mutex = threading.Lock()
+        self._changed = threading.Condition()
+        self._woken = False
+        self._begin_again = False
         self._status = PublisherStatus(enabled=True)
         self._failures = 0
         self._chains = 0
         self._mended: tuple[str, str | None] | None = None
 
+    def use(self, send: Callable[[protocol.Report], Answer], *, backoff_max_seconds: float) -> None:
+        """Send by another way from now on, and try it at once: the old one may have been wrong."""
+        with self._changed:
+            self._send = send
+            self._backoff_max_seconds = backoff_max_seconds
+            self._begin_again = True
+            self._changed.notify_all()
+
     def wake(self) -> None:
         """There is something new to send, or it is time to end."""
-        self._woken.set()
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
 
     def status(self) -> PublisherStatus:
         """How it goes."""
-        with self._mutex:
+        with self._changed:
             return self._status
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop`` is set (and :meth:`wake` called)."""
         while not stop.is_set():
-            self._woken.clear()
+            with self._changed:
+                self._woken = self._begin_again = False
             try:
                 seconds = self.step()
             except Exception:
                 LOG.exception("A defect of ours while publishing; it is tried again")
-                seconds = self.backoff_max_seconds
-            if seconds is None:
-                self._woken.wait()
-            elif seconds > 0:
-                # A new state does not cut it short: the service is the one to be spared.
-                stop.wait(seconds)
+                seconds = self._backoff_max_seconds
+            with self._changed:
+                if seconds is None:
+                    self._changed.wait_for(lambda: self._woken or self._begin_again)
+                else:
+                    # A new state does not cut it short: the service is the one to be spared.
+                    self._changed.wait_for(lambda: self._begin_again or stop.is_set(), seconds)
 
     def step(self) -> float | None:
         """Send one report. Seconds to wait before the next; None until there is one."""
@@ -98,7 +111,7 @@ class Publisher:
         if state is None:
             return None
         report = self._report(state)
-        answer = self.send(report)
+        answer = self._send(report)
         self._note(sent=self._status.sent + 1)
         if answer.status == 200 and answer.current == state.id:
             return self._acknowledged(state)
@@ -111,7 +124,7 @@ class Publisher:
             return self._failed(answer, "the service names another current report each time")
         if answer.status in _REFUSED_FOR_GOOD:
             return self._rejected(state, report, answer)
-        return self._failed(answer, _why(answer))
+        return self._failed(answer, why(answer))
 
     def _report(self, state: protocol.State) -> protocol.Report:
         agent, sent_at = self._spool.agent, datetime.datetime.now(datetime.UTC)
@@ -140,14 +153,14 @@ class Publisher:
         return 0.0
 
     def _rejected(self, state: protocol.State, report: protocol.Report, answer: Answer) -> float:
-        why = _why(answer)
-        LOG.error("The service refused report %s for good: %s", state.id, why)
+        reason = why(answer)
+        LOG.error("The service refused report %s for good: %s", state.id, reason)
         try:
-            self._spool.reject(state.id, why, protocol.encode(report))
+            self._spool.reject(state.id, reason, protocol.encode(report))
         except SpoolError as error:
             return self._failed(None, f"a refused report could not be set aside: {error}")
         self._chains = 0
-        self._note(failures=self._status.failures + 1, problem=why)
+        self._note(failures=self._status.failures + 1, problem=reason)
         return 0.0
 
     def _failed(self, answer: Answer | None, why: str) -> float:
@@ -155,7 +168,7 @@ class Publisher:
             LOG.warning("Not published, and tried again until it is: %s", why)
         self._failures += 1
         self._chains = 0
-        longest = self.backoff_max_seconds
+        longest = self._backoff_max_seconds
         seconds = min(longest, _FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures - 1, 20))
         seconds *= 0.5 + self._jitter() / 2
         if answer is not None and answer.retry_after_seconds is not None:
@@ -170,10 +183,11 @@ class Publisher:
         return seconds
 
     def _note(self, **changed: object) -> None:
-        with self._mutex:
+        with self._changed:
             self._status = msgspec.structs.replace(self._status, **changed)
 
 
-def _why(answer: Answer) -> str:
+def why(answer: Answer) -> str:
+    """The reason of an answer that is no success, for people."""
     said = answer.detail or answer.code or "no reason given"
     return said if answer.status is None else f"{answer.status}: {said}"

@@ -19,6 +19,7 @@ import threading
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import msgspec
 
@@ -26,6 +27,8 @@ from nova_diskaudit import protocol
 from nova_diskaudit.agent.status import SpoolStatus
 
 LOG = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 #: Pending states that are never thinned.
 KEPT_WHOLE = 12
@@ -88,6 +91,12 @@ class Spool:
         """The UUID that this spool's agent goes by; a new file has a new one."""
         with self._mutex:
             return self._agent
+
+    def limit(self, *, max_age_seconds: float, max_bytes: int) -> None:
+        """Other bounds, from the next state on."""
+        with self._mutex:
+            self._max_age = datetime.timedelta(seconds=max_age_seconds)
+            self._max_bytes = max_bytes
 
     def append(self, state: protocol.State) -> None:
         """Keep a new state. What cannot be written stays in memory until it can."""
@@ -263,7 +272,7 @@ class Spool:
             raise
         self._db = db
 
-    def _guarded[T](self, question: Callable[[sqlite3.Connection], T]) -> T | None:
+    def _guarded(self, question: Callable[[sqlite3.Connection], _T]) -> _T | None:
         """An answer of the database; None when it cannot be read now."""
         try:
             if self._db is None:

@@ -76,3 +76,17 @@ def listed() -> list[cfg.Opt]:
         for one in _plain(loading.get_auth_plugin_conf_options(plugin)):
             found.setdefault(one.dest, one)
     return list(found.values())
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Make the options known to ``conf``, and look at every value.
+
+    Apart from the others, because keystoneauth takes long to import. The options of a kind of
+    credentials are registered by keystoneauth, when it loads it.
+
+    :raises ValueError: for a value that cannot be used.
+    """
+    conf.register_group(GROUP)
+    conf.register_opts(OPTIONS, group=GROUP)
+    for one in OPTIONS:
+        conf[GROUP.name][one.dest]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All groups: for registration, and for ``oslo-config-generator`` by its entry point."""
+"""The groups: for registration, and for ``oslo-config-generator`` by its entry point."""
 
 from oslo_config import cfg
 
@@ -9,13 +9,24 @@ GROUPS = (hypervisor, audit, guest, agent, exporter, publisher)
 
 
 def register(conf: cfg.ConfigOpts) -> None:
-    """Make every option known to ``conf``."""
-    conf.register_opts(agent.DEFAULTS)
-    for module in GROUPS:
-        conf.register_group(module.GROUP)
-        conf.register_opts(module.OPTIONS, group=module.GROUP)
+    """Make the options of :func:`registered` known to ``conf``."""
+    for group, options in registered():
+        if group is not None:
+            conf.register_group(group)
+        conf.register_opts(options, group=group)
+
+
+def registered() -> list[tuple[cfg.OptGroup | None, list[cfg.Opt]]]:
+    """Those that :func:`register` makes known: all but ``[disk_audit]``.
+
+    That group imports keystoneauth, so only who talks to the central service registers it
+    (:func:`nova_diskaudit.conf.disk_audit.register`).
+    """
+    return [(None, agent.DEFAULTS), *((module.GROUP, module.OPTIONS) for module in GROUPS)]
 
 
 def list_opts() -> list[tuple[cfg.OptGroup | None, list[cfg.Opt]]]:
     """Groups and options, the form oslo-config-generator asks for."""
-    return [(None, agent.DEFAULTS), *((module.GROUP, module.OPTIONS) for module in GROUPS)]
+    from nova_diskaudit.conf import disk_audit
+
+    return [*registered(), (disk_audit.GROUP, disk_audit.listed())]

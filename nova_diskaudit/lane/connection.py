@@ -49,7 +49,8 @@ class Connection:
                     raise
                 self._connection = None
                 if fresh or not repeatable:
-                    raise LaneRefused("no-connection", f"libvirt hung up: {getattr(error, 'detail', error)}") from None
+                    why = getattr(error, "detail", error)
+                    raise LaneRefused("no-connection", f"libvirt hung up: {why}") from None
             return function(self._open(), *args)
 
         return call

@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 
 #: The type in Keystone's catalog. The URL there ends before ``/v1``.
 SERVICE_TYPE = "disk-audit"
+#: The same as a name: of the connection's attribute, and before each of its options.
+ATTRIBUTE = "disk_audit"
 
 
 class DiskAuditService(service_description.ServiceDescription[_proxy.DiskAuditProxy]):
     """What openstacksdk has to know of the service."""
 
-    supported_versions = {"1": _proxy.DiskAuditProxy}
+    # openstacksdk declares it so, as it does the registry of a proxy.
+    supported_versions = {"1": _proxy.DiskAuditProxy}  # noqa: RUF012
 
 
 def register(conn: connection.Connection) -> None:

@@ -23,7 +23,7 @@ class DiskAuditProxy(proxy.Proxy):
     #: The paths carry the version, so there is nothing to discover: one request less, and a
     #: service that is down is not asked twice.
     skip_discovery = True
-    _resource_registry = {"host": Host, "instance": Instance}
+    _resource_registry = {"host": Host, "instance": Instance}  # noqa: RUF012 as declared above it
 
     def hosts(self, **query: Any) -> Iterator[Host]:
         """Hosts that report, with what the service knows of each report."""
