@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from tests.lab import chroot
-from tests.services import daemon
+from tests.services import daemon, place
 
 #: Keystone of 2026.2. pyuwsgi is uWSGI as a wheel, so that no compiler runs.
 REQUIREMENTS = ("keystone==30.0.0", "pyuwsgi==2.0.30.post1")
@@ -55,16 +55,16 @@ def environment() -> pathlib.Path:
         mark = path / ".complete"
         if not mark.exists():
             shutil.rmtree(path, ignore_errors=True)
-            daemon.run(sys.executable, "-m", "venv", str(path))
+            place.run(sys.executable, "-m", "venv", str(path))
             pip = (str(path / "bin/pip"), "--disable-pip-version-check", "install", "--quiet")
-            daemon.run(*pip, *REQUIREMENTS)
+            place.run(*pip, *REQUIREMENTS)
             empty = path / "empty"
             empty.mkdir()
             conf = empty / "keystone.conf"
             conf.write_text(_CONF.format(directory=empty, data=empty))
             for command in _COMMANDS:
                 manage = str(path / "bin/keystone-manage")
-                daemon.run(manage, f"--config-file={conf}", *command)
+                place.run(manage, f"--config-file={conf}", *command)
             mark.touch()
     return path
 
@@ -74,7 +74,7 @@ class Keystone(daemon.Daemon):
 
     NAME: ClassVar[str] = "keystone"
     # The interpreter may live in root's home, where nobody else can read.
-    UNPRIVILEGED: ClassVar[bool] = False
+    OWNER: ClassVar[tuple[int, int]] = (0, 0)
 
     @property
     def url(self) -> str:
@@ -84,7 +84,7 @@ class Keystone(daemon.Daemon):
     def prepare(self) -> None:
         self._environment = environment()
         for name in ("keystone.db", "fernet", "credential"):
-            daemon.run("cp", "-a", str(self._environment / "empty" / name), str(self.data))
+            place.run("cp", "-a", str(self._environment / "empty" / name), str(self.data))
         self._conf = self.directory / "keystone.conf"
         self._conf.write_text(_CONF.format(directory=self.directory, data=self.data))
 

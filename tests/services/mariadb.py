@@ -4,7 +4,7 @@
 import subprocess
 from typing import ClassVar
 
-from tests.services import daemon
+from tests.services import daemon, place
 
 #: As with PostgreSQL: the log is written at each commit but not synced, so what was committed
 #: survives the death of the process. nosync leaves the double write buffer on.
@@ -29,12 +29,11 @@ class Mariadb(daemon.Daemon):
     NAME: ClassVar[str] = "mariadb"
 
     def prepare(self) -> None:
-        daemon.run(
+        daemon.run_as_nobody(
             *("mariadb-install-db", "--no-defaults", f"--datadir={self.data / 'server'}"),
             *("--auth-root-authentication-method=normal", "--skip-test-db"),
             *("--skip-name-resolve", "--innodb-flush-method=nosync"),
             *(f"--tmpdir={self.data}", "--innodb-log-file-size=16M"),
-            unprivileged=True,
         )
         self._grant = self.directory / "grant.sql"
         # All on every database is not all: nothing that lifts read_only or the limits.
@@ -59,7 +58,7 @@ class Mariadb(daemon.Daemon):
 
     def sql(self, statement: str, database: str = "mysql") -> list[list[str]]:
         """Rows of text, by a client of its own."""
-        told = daemon.run(
+        told = place.run(
             *self._client(), "--batch", "--skip-column-names", f"--execute={statement}", database
         )
         return [line.split("\t") for line in told.splitlines()]

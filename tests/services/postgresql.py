@@ -6,7 +6,7 @@ import signal
 import subprocess
 from typing import ClassVar
 
-from tests.services import daemon
+from tests.services import daemon, place
 
 #: What ends up on the disk when the *machine* dies matters to no test, so fsync is off; what was
 #: committed before the *process* dies is kept all the same, and pages are never torn.
@@ -28,7 +28,7 @@ def _binaries() -> pathlib.Path:
     found = pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres")
     newest = max(found, key=lambda path: int(path.parts[4]), default=None)
     if newest is None:
-        raise daemon.ServiceError("PostgreSQL is not installed (Debian: postgresql)")
+        raise place.ServiceError("PostgreSQL is not installed (Debian: postgresql)")
     return newest.parent
 
 
@@ -42,11 +42,10 @@ class Postgresql(daemon.Daemon):
     GENTLY: ClassVar[signal.Signals] = signal.SIGINT  # SIGTERM would wait for the clients
 
     def prepare(self) -> None:
-        daemon.run(
+        daemon.run_as_nobody(
             *(str(_binaries() / "initdb"), "--pgdata", str(self.data / "cluster")),
             *("--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8"),
             *("--no-sync", "--no-instructions", "--wal-segsize=4"),
-            unprivileged=True,
         )
 
     def command(self) -> list[str]:
@@ -70,7 +69,7 @@ class Postgresql(daemon.Daemon):
 
     def sql(self, statement: str, database: str = "postgres") -> list[list[str]]:
         """Rows of text, by a client of its own."""
-        told = daemon.run(
+        told = place.run(
             *self._client("psql"),
             *("--no-align", "--tuples-only", "--field-separator=\t", "--quiet"),
             *("--set=ON_ERROR_STOP=1", f"--command={statement}", database),

@@ -11,7 +11,7 @@ import time
 import pytest
 from keystoneauth1 import exceptions
 
-from tests.services import daemon
+from tests.services import daemon, place
 from tests.services.cloud import Cloud
 from tests.services.keystone import Keystone
 from tests.services.mariadb import Mariadb
@@ -32,7 +32,7 @@ def test_what_was_committed_outlives_a_kill(database: Database) -> None:
     database.sql("CREATE TABLE t (n int)", "kept")
     database.sql("INSERT INTO t VALUES (42)", "kept")
     database.kill()
-    with pytest.raises(daemon.ServiceError):
+    with pytest.raises(place.ServiceError):
         database.sql("SELECT 1")
     database.resume()
     assert database.sql("SELECT n FROM t", "kept") == [["42"]]
@@ -48,7 +48,7 @@ def test_a_database_may_be_full() -> None:
             database.create_database("full")
             database.sql("CREATE TABLE t (s text)", "full")
             database.fill_disk()
-            with pytest.raises(daemon.ServiceError):
+            with pytest.raises(place.ServiceError):
                 for _ in range(300):
                     database.sql("INSERT INTO t VALUES (repeat('x', 60000))", "full")
             database.free_disk()
@@ -117,12 +117,12 @@ def test_a_killed_run_leaves_no_process_and_its_directory_is_swept(
         assert time.monotonic() < deadline, "the server outlived its run"
         time.sleep(0.02)
     assert pathlib.Path(directory).is_dir()
-    daemon.sweep()
+    place.sweep()
     assert not pathlib.Path(directory).exists()
 
 
 def test_a_sweep_leaves_living_servers_alone(memcached: Memcached) -> None:
-    daemon.sweep()
+    place.sweep()
     assert memcached.directory.is_dir()
     assert memcached.is_ready()
 
