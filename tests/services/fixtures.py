@@ -10,6 +10,7 @@ from tests.services.keystone import Keystone
 from tests.services.mariadb import Mariadb
 from tests.services.memcached import Memcached
 from tests.services.postgresql import Postgresql
+from tests.services.sqlite import Sqlite
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +43,9 @@ def cloud(keystone: Keystone) -> Cloud:
     some = Cloud(keystone)
     some.endpoint("identity", keystone.url, "public", "internal", "admin")
     return some
+
+
+@pytest.fixture(scope="session")
+def sqlite() -> Iterator[Sqlite]:
+    with Sqlite() as place:
+        yield place
