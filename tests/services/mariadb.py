@@ -27,6 +27,8 @@ class Mariadb(daemon.Daemon):
     """One server. The user ``diskaudit``, without password, owns all databases but no more."""
 
     NAME: ClassVar[str] = "mariadb"
+    #: who may do everything
+    ADMIN: ClassVar[str] = "root"
 
     def prepare(self) -> None:
         daemon.run_as_nobody(
@@ -40,6 +42,8 @@ class Mariadb(daemon.Daemon):
         self._grant.write_text(
             "CREATE USER IF NOT EXISTS 'diskaudit'@'127.0.0.1';\n"
             "GRANT ALL ON `%`.* TO 'diskaudit'@'127.0.0.1';\n"
+            f"CREATE USER IF NOT EXISTS '{self.ADMIN}'@'127.0.0.1';\n"
+            f"GRANT ALL ON *.* TO '{self.ADMIN}'@'127.0.0.1';\n"
         )
 
     def command(self) -> list[str]:

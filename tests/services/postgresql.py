@@ -35,10 +35,12 @@ def _binaries() -> pathlib.Path:
 class Postgresql(daemon.Daemon):
     """One cluster. Whoever reaches the port is who he says, without password.
 
-    The role ``diskaudit`` owns the databases, as a service does; ``postgres`` is the superuser.
+    The role ``diskaudit`` owns the databases, as a service does.
     """
 
     NAME: ClassVar[str] = "postgresql"
+    #: who may do everything
+    ADMIN: ClassVar[str] = "postgres"
     GENTLY: ClassVar[signal.Signals] = signal.SIGINT  # SIGTERM would wait for the clients
 
     def prepare(self) -> None:
@@ -112,7 +114,7 @@ class Postgresql(daemon.Daemon):
             "--no-psqlrc",
             f"--host={self.directory}",
             f"--port={self.port}",
-            "--username=postgres",
+            f"--username={self.ADMIN}",
         ]
 
 
