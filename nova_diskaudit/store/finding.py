@@ -9,13 +9,13 @@ one row; which disks, and the words, are in its report.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
 from nova_diskaudit import findings
-from nova_diskaudit.store import upsert
-from nova_diskaudit.store.tables import finding
+from nova_diskaudit.store import scope, transaction, trust, upsert
+from nova_diskaudit.store.tables import finding, host, instance, sighting
 
 Origin = Literal["agent", "reconcile"]
 
@@ -93,3 +93,125 @@ def severity(code: str) -> str:
 def message(code: str, detail: str) -> str:
     """Words of a finding of this service."""
     return findings.finding(code, detail).message
+
+
+class Key(NamedTuple):
+    """The place of a finding in the list: by code, then by what it is about.
+
+    ``host`` is None for a reader that sees one host of each instance and does not know its name.
+    """
+
+    code: str
+    uuid: str
+    host: str | None
+    origin: str
+
+
+class MarkerUnknown(LookupError):
+    """The marker names a host that is not known."""
+
+
+class Filters(NamedTuple):
+    """What a reader asks for; None asks for nothing."""
+
+    project_id: str | None = None
+    host: str | None = None
+    instance: str | None = None
+    code: str | None = None
+    severity: str | None = None
+    origin: str | None = None
+
+
+class Found(NamedTuple):
+    """One finding, with the report that it is told in."""
+
+    code: str
+    uuid: str
+    host: str
+    origin: Origin
+    severity: str
+    since_at: int
+    message: str | None
+    project_id: str | None
+    #: of the instance; None if it is about the host
+    body: bytes | None
+    #: of the host: its own findings
+    host_findings: bytes
+
+
+def listed(
+    engine: sa.Engine,
+    who: scope.Scope,
+    filters: Filters,
+    *,
+    nova: bool,
+    limit: int,
+    marker: Key | None = None,
+) -> tuple[list[Found], bool]:
+    """At most ``limit`` findings after ``marker``, and whether there are more.
+
+    A project sees those about its instances, as they are believed.
+
+    :param nova: whether Nova's ledger is kept.
+    :raises MarkerUnknown:
+    :raises nova_diskaudit.store.errors.StoreError:
+    """
+    joined = trust.join(nova=nova)
+    source = (
+        finding.join(host, host.c.id == finding.c.host_id)
+        .outerjoin(
+            sighting,
+            sa.and_(sighting.c.host_id == finding.c.host_id, sighting.c.uuid == finding.c.uuid),
+        )
+        .outerjoin(instance, instance.c.uuid == finding.c.uuid)
+    )
+    conditions: list[Any] = []
+    if isinstance(who, scope.OfProject):
+        conditions += [finding.c.uuid != HOST, joined.owner == who.project_id]
+        conditions += [joined.tenant_sees, joined.is_best]
+    wanted = {
+        joined.owner: filters.project_id,
+        host.c.name: filters.host,
+        finding.c.uuid: filters.instance,
+        finding.c.code: filters.code,
+        finding.c.severity: filters.severity,
+        finding.c.origin: filters.origin,
+    }
+    conditions += [column == value for column, value in wanted.items() if value is not None]
+    columns: dict[str, Any] = {
+        **{column.name: column for column in finding.c},
+        "host": host.c.name,
+        "project_id": joined.owner,
+        "body": sighting.c.body,
+        "host_findings": host.c.findings,
+    }
+    with transaction.read(engine) as connection:
+        if marker is not None:
+            conditions.append(_after(connection, marker))
+        statement = (
+            sa.select(*[columns[name].label(name) for name in Found._fields])
+            .select_from(source)
+            .where(*conditions)
+            .order_by(*_ORDER)
+            .limit(limit + 1)
+        )
+        rows = [Found(*row) for row in connection.execute(statement)]
+    return rows[:limit], len(rows) > limit
+
+
+#: The index of the table has them in this order.
+_ORDER = (finding.c.code, finding.c.uuid, finding.c.host_id, finding.c.origin)
+
+
+def _after(connection: sa.Connection, marker: Key) -> sa.ColumnElement[bool]:
+    """Later than ``marker``, written out: MariaDB has no index for a comparison of rows."""
+    place: list[tuple[Any, Any]] = [(finding.c.code, marker.code), (finding.c.uuid, marker.uuid)]
+    if marker.host is not None:
+        host_id = connection.scalar(sa.select(host.c.id).where(host.c.name == marker.host))
+        if host_id is None:
+            raise MarkerUnknown(marker.host)
+        place.append((finding.c.host_id, host_id))
+    later = finding.c.origin > marker.origin
+    for column, value in reversed(place):
+        later = sa.or_(column > value, sa.and_(column == value, later))
+    return sa.and_(finding.c.code >= marker.code, later)

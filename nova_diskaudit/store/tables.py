@@ -169,7 +169,7 @@ finding = sa.Table(
     sa.Column("since_at", _Moment, nullable=False),
     # of this service; an agent's words are in its report
     sa.Column("message", _Words),
-    sa.Index(None, "code", "uuid", "host_id"),
+    sa.Index(None, "code", "uuid", "host_id", "origin"),
     **_OPTIONS,
 )
 

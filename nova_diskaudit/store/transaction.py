@@ -20,12 +20,15 @@ _TRIES = 5
 
 
 @contextlib.contextmanager
-def read(engine: sa.Engine) -> Iterator[sa.Connection]:
+def read(engine: sa.Engine, *, snapshot: bool = False) -> Iterator[sa.Connection]:
     """A connection for statements that only read.
 
+    :param snapshot: all of them see the database at one moment (else: each at its own).
     :raises errors.StoreError:
     """
     with errors.translated(), engine.connect() as connection:
+        if snapshot and connection.dialect.name != "sqlite":
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         yield connection
 
 

@@ -134,7 +134,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("host_id", "uuid", "code", "origin", name="pk_finding"),
         **OPTIONS,
     )
-    op.create_index("ix_finding_code_uuid_host_id", "finding", ["code", "uuid", "host_id"])
+    op.create_index(
+        "ix_finding_code_uuid_host_id_origin", "finding", ["code", "uuid", "host_id", "origin"]
+    )
     op.create_table(
         "enrollment",
         sa.Column("credential_id", sa.String(64), nullable=False),
