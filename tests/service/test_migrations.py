@@ -65,7 +65,7 @@ def _tables(engine: sa.Engine) -> list[sa.Table]:
 
 def _value(column: sa.Column[Any], number: int) -> Any:
     """Some value, different for each number."""
-    if isinstance(column.type, sa.LargeBinary):
+    if column.type.python_type is bytes:
         return bytes([number]) * 16
     if isinstance(column.type, sa.Integer):
         return number + 1

@@ -142,7 +142,8 @@ def test_the_answer_to_the_commit_is_lost(engine: sa.Engine, server: Postgresql 
     put(engine, reports.full(first))
 
     def commit_and_die(connection: sa.Connection) -> None:
-        connection.connection.commit()
+        with connection.connection.cursor() as cursor:
+            cursor.execute("COMMIT AND CHAIN")
         server.kill()
 
     report = reports.delta(first, second)
