@@ -11,6 +11,10 @@ import sqlalchemy as sa
 
 from nova_diskaudit.store import engine as store_engine
 from nova_diskaudit.store import schema
+from tests.service.people import People
+from tests.service.stage import Stage, set_up
+from tests.services.cloud import Cloud
+from tests.services.keystone import Keystone
 from tests.services.mariadb import Mariadb
 from tests.services.postgresql import Postgresql
 from tests.services.sqlite import Sqlite
@@ -51,3 +55,14 @@ def engine(database: sa.Engine) -> sa.Engine:
     """The service's own engine on an empty store."""
     empty(database)
     return database
+
+
+@pytest.fixture(scope="session")
+def people(cloud: Cloud) -> People:
+    return People(cloud)
+
+
+@pytest.fixture(scope="session")
+def stage(keystone: Keystone, people: People, sqlite: Sqlite) -> Iterator[Stage]:
+    with set_up(keystone, people, sqlite) as some:
+        yield some
