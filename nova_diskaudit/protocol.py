@@ -152,22 +152,25 @@ def state_of(report: record.HostReport, id: str) -> State:
 
 def resolved(state: State) -> record.HostReport:
     """The state with every time set, as it is shown."""
-    instances = []
-    for instance in state.instances:
-        fields = {name: getattr(instance, name) for name in record.Instance.__struct_fields__}
-        guest = instance.guest
-        if guest.state == "answered" and guest.checked_at is None:
-            fields["guest"] = msgspec.structs.replace(guest, checked_at=state.as_of)
-        fields["as_of"] = instance.as_of if instance.as_of is not None else state.as_of
-        instances.append(record.Instance(**fields))
     return record.HostReport(
         schema=record.SCHEMA_VERSION,
         host=state.host,
         as_of=state.as_of,
         storages=state.storages,
-        instances=tuple(instances),
+        instances=tuple(resolved_instance(one, state.as_of) for one in state.instances),
         findings=state.findings,
     )
+
+
+def resolved_instance(instance: Instance, report_as_of: datetime.datetime) -> record.Instance:
+    """An instance of a report with every time set."""
+    fields = {name: getattr(instance, name) for name in record.Instance.__struct_fields__}
+    guest = instance.guest
+    if guest.state == "answered" and guest.checked_at is None:
+        fields["guest"] = msgspec.structs.replace(guest, checked_at=report_as_of)
+    if instance.as_of is None:
+        fields["as_of"] = report_as_of
+    return record.Instance(**fields)
 
 
 def full(state: State, *, agent: str, replaces: str | None, sent_at: datetime.datetime) -> Report:

@@ -95,6 +95,42 @@ def message(code: str, detail: str) -> str:
     return findings.finding(code, detail).message
 
 
+class Own(NamedTuple):
+    """A finding of this service."""
+
+    code: str
+    severity: str
+    message: str
+
+
+def own(engine: sa.Engine, subjects: Iterable[tuple[int, str]]) -> dict[tuple[int, str], list[Own]]:
+    """Findings of this service about each of ``subjects`` (id of the host, UUID).
+
+    :raises nova_diskaudit.store.errors.StoreError:
+    """
+    wanted = list(subjects)
+    found: dict[tuple[int, str], list[Own]] = {subject: [] for subject in wanted}
+    if not wanted:
+        return found
+    statement = (
+        sa.select(finding)
+        .where(
+            finding.c.origin == "reconcile",
+            sa.or_(
+                *(
+                    sa.and_(finding.c.host_id == host_id, finding.c.uuid == uuid)
+                    for host_id, uuid in wanted
+                )
+            ),
+        )
+        .order_by(finding.c.code)
+    )
+    with transaction.read(engine) as connection:
+        for row in connection.execute(statement):
+            found[row.host_id, row.uuid].append(Own(row.code, row.severity, row.message))
+    return found
+
+
 class Key(NamedTuple):
     """The place of a finding in the list: by code, then by what it is about.
 

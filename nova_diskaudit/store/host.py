@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from nova_diskaudit.store import transaction
-from nova_diskaudit.store.tables import finding, host, storage
+from nova_diskaudit.store import moment, transaction
+from nova_diskaudit.store.tables import host, storage
 
 _LOCKED = sa.select(host).where(host.c.name == sa.bindparam("host")).with_for_update()
 _RENEW = sa.update(host).where(
@@ -47,6 +49,7 @@ def _renew(names: tuple[str, ...]) -> sa.Update:
 class Known(NamedTuple):
     """What is known of one host. Times are moments; lists are the agent's words, packed."""
 
+    id: int
     name: str
     report_id: str
     agent: str
@@ -58,9 +61,8 @@ class Known(NamedTuple):
     virtual_bytes: int
     host_allocated_bytes: int
     findings: bytes
+    service_codes: str
     storages: list[bytes]
-    #: of this service: code, severity, message
-    own_findings: list[tuple[str, str, str]]
 
 
 def listed(engine: sa.Engine, *, limit: int, marker: str | None = None) -> tuple[list[Known], bool]:
@@ -89,24 +91,70 @@ def shown(engine: sa.Engine, name: str) -> Known | None:
 def _known(connection: sa.Connection, rows: list[sa.Row[Any]]) -> list[Known]:
     ids = [row.id for row in rows]
     storages: dict[int, list[bytes]] = {}
-    found: dict[int, list[tuple[str, str, str]]] = {}
     if ids:
         bodies = sa.select(storage.c.host_id, storage.c.body).order_by(storage.c.key)
         for row in connection.execute(bodies.where(storage.c.host_id.in_(ids))):
             storages.setdefault(row.host_id, []).append(row.body)
-        own = sa.select(finding).where(
-            finding.c.host_id.in_(ids), finding.c.uuid == "", finding.c.origin == "reconcile"
-        )
-        for row in connection.execute(own.order_by(finding.c.code)):
-            words = (row.code, row.severity, row.message)
-            found.setdefault(row.host_id, []).append(words)
     return [
         Known._make(
-            (
-                *(getattr(row, name) for name in Known._fields[:-2]),
-                storages.get(row.id, []),
-                found.get(row.id, []),
-            )
+            (*(getattr(row, name) for name in Known._fields[:-1]), storages.get(row.id, []))
         )
         for row in rows
     ]
+
+
+class Sums(NamedTuple):
+    """Over all hosts; the age is None when there are none."""
+
+    hosts: int
+    fresh: int
+    instances: int
+    disks: int
+    virtual_bytes: int
+    host_allocated_bytes: int
+    oldest_age_seconds: float | None
+
+
+#: A host that reported within this time is called fresh: three cycles by default.
+FRESH_SECONDS = 900.0
+
+
+def summed(engine: sa.Engine, *, now: datetime.datetime) -> Sums:
+    """Sums over all hosts.
+
+    :raises nova_diskaudit.store.errors.StoreError:
+    """
+    at = moment.of(now)
+    columns = (host.c.instances, host.c.disks, host.c.virtual_bytes, host.c.host_allocated_bytes)
+    recent = at - int(FRESH_SECONDS * 1e6)
+    statement = sa.select(
+        sa.func.count(),
+        sa.func.count(sa.case((host.c.received_at >= recent, 1))),
+        # Not integers: a sum of bytes that a host made up could be more than 64 bits.
+        *(sa.func.sum(column * sa.literal(1.0, sa.Float)) for column in columns),
+        sa.func.min(host.c.received_at),
+    )
+    with transaction.read(engine) as connection:
+        hosts, fresh, *sums, oldest = connection.execute(statement).one()
+    age = (at - oldest) / 1e6 if oldest is not None else None
+    return Sums._make((hosts, fresh, *(int(number or 0) for number in sums), age))
+
+
+def demand_full(engine: sa.Engine, name: str | None, *, new_id: Callable[[], str]) -> int:
+    """Give one host, or each, a current report that no agent knows; how many there were.
+
+    The next delta does not fit, and its agent sends its whole state: after a restore of the
+    database, for example.
+
+    :raises nova_diskaudit.store.errors.StoreError:
+    """
+    wanted = sa.select(host.c.id).order_by(host.c.id)
+    if name is not None:
+        wanted = wanted.where(host.c.name == name)
+    with transaction.read(engine) as connection:
+        ids = list(connection.scalars(wanted))
+    for host_id in ids:
+        # One by one: a lock on all hosts would stop their reports.
+        statement = sa.update(host).where(host.c.id == host_id).values(report_id=new_id())
+        transaction.write(engine, lambda c, statement=statement: c.execute(statement).rowcount)  # type: ignore[misc]
+    return len(ids)

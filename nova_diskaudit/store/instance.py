@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
-from nova_diskaudit import protocol
-from nova_diskaudit.store import body, scope, transaction, trust
+from nova_diskaudit import protocol, record
+from nova_diskaudit.store import body, moment, scope, transaction, trust
 from nova_diskaudit.store.tables import finding, host, instance, sighting
 
 SortKey = Literal[
@@ -49,8 +49,11 @@ class Believed(NamedTuple):
 
     uuid: str
     rank: int
+    host_id: int
     host: str
     as_of: int
+    #: of the host's report: what it says nothing else about is as of then
+    report_as_of: int
     received_at: int
     since_at: int
     changed_at: int
@@ -66,11 +69,13 @@ class Believed(NamedTuple):
     guest_used_unknown: int
     reclaimable_low_bytes: int
     reclaimable_likely_bytes: int
+    service_codes: str
     body: bytes
 
-    def reported(self) -> protocol.Instance:
-        """The agent's words."""
-        return body.unpack(self.body, protocol.Instance)
+    def reported(self) -> record.Instance:
+        """The agent's words, with every time set."""
+        said = body.unpack(self.body, protocol.Instance)
+        return protocol.resolved_instance(said, moment.time(self.report_as_of))
 
 
 class Other(NamedTuple):
@@ -154,6 +159,7 @@ def _select(joined: trust.Join) -> sa.Select[Any]:
         "rank": joined.rank,
         "host": host.c.name,
         "as_of": sa.func.coalesce(sighting.c.as_of, host.c.as_of),
+        "report_as_of": host.c.as_of,
         "received_at": host.c.received_at,
         "project_id": joined.owner,
         "user_id": instance.c.user_id,

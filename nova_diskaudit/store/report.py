@@ -15,7 +15,16 @@ import msgspec
 import sqlalchemy as sa
 
 from nova_diskaudit import protocol, record
-from nova_diskaudit.store import body, finding, host, moment, sighting, storage, transaction
+from nova_diskaudit.store import (
+    body,
+    enrollment,
+    finding,
+    host,
+    moment,
+    sighting,
+    storage,
+    transaction,
+)
 
 #: By how much an agent's clock may differ from this service's.
 SKEW = datetime.timedelta(seconds=60)
@@ -42,6 +51,7 @@ class _Prepared(NamedTuple):
     rows: list[dict[str, Any]]
     codes: Mapping[str, record.Severity]
     takeover_after_seconds: float
+    enroll: str | None
 
 
 def put(
@@ -50,10 +60,13 @@ def put(
     *,
     now: datetime.datetime,
     takeover_after_seconds: float,
+    enroll: str | None = None,
 ) -> protocol.Judgement:
     """Judge ``report``, and if it is accepted make its state the host's, durably.
 
     :param now: this service's clock.
+    :param enroll: a credential that the first report of a host enrolls for it.
+    :raises nova_diskaudit.store.enrollment.Enrolled: the host is not a new one.
     :raises protocol.ReportInvalid: for what no agent of ours says; nothing was written.
     :raises nova_diskaudit.store.errors.StoreError: nothing was written.
     """
@@ -66,6 +79,7 @@ def put(
         rows=[sighting.row(instance, received=received) for instance in sane.instances],
         codes=sighting.codes(sane.findings),
         takeover_after_seconds=takeover_after_seconds,
+        enroll=enroll,
     )
     return transaction.write(engine, lambda connection: _put(connection, prepared))
 
@@ -95,6 +109,8 @@ def _sane(instance: protocol.Instance, latest: datetime.datetime) -> protocol.In
 def _put(connection: sa.Connection, new: _Prepared) -> protocol.Judgement:
     report = new.report
     found = host.lock(connection, report.host)
+    if new.enroll is not None and found is not None:
+        raise enrollment.Enrolled(f"host {report.host} has reported before")
     row = None
     if found is not None:
         row = protocol.Row(
@@ -122,6 +138,8 @@ def _accept(connection: sa.Connection, found: sa.Row[Any] | None, new: _Prepared
     }
     if found is None:
         host_id = host.insert(connection, {"name": report.host, **chain, **_NOTHING_YET})
+        if new.enroll is not None:
+            enrollment.add(connection, new.enroll, report.host, at=new.received)
     else:
         host_id = found.id
     storage.replace(connection, host_id, report.storages)

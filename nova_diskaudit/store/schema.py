@@ -28,6 +28,12 @@ def newest() -> str:
     return head
 
 
+def steps() -> set[str]:
+    """All that this release knows."""
+    directory = alembic.script.ScriptDirectory.from_config(_config())
+    return {script.revision for script in directory.walk_revisions()}
+
+
 def current(engine: sa.Engine) -> str | None:
     """The step that the database stands at; None before the first.
 
@@ -35,6 +41,15 @@ def current(engine: sa.Engine) -> str | None:
     """
     with transaction.read(engine) as connection:
         return alembic.migration.MigrationContext.configure(connection).get_current_revision()
+
+
+def answers(engine: sa.Engine) -> None:
+    """Return if the database answers at all.
+
+    :raises errors.StoreError:
+    """
+    with transaction.read(engine) as connection:
+        connection.execute(sa.select(sa.literal(1)))
 
 
 def sync(engine: sa.Engine) -> None:

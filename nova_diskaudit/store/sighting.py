@@ -22,7 +22,7 @@ _CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 # A file whose blocks other files share may add up to more than there is.
 _SHARED = "reflink-shared"
 #: Columns that a later report leaves as they are.
-_KEPT = frozenset({"since_at"})
+_KEPT = frozenset({"since_at", "service_codes"})
 
 
 class Known(NamedTuple):
@@ -69,6 +69,7 @@ def row(instance: protocol.Instance, *, received: int) -> dict[str, Any]:
         "project_id": project if project is not None and len(project) <= _MAX_PROJECT else None,
         "digest": body.digest(data),
         "codes": words(instance_codes(instance)),
+        "service_codes": "",
         "disks": sums.disks,
         "virtual_bytes": bounded(sums.virtual_bytes),
         "virtual_unknown": sums.virtual_unknown,

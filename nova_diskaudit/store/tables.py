@@ -93,7 +93,9 @@ sighting = sa.Table(
     # a hint from the domain's metadata
     sa.Column("project_id", _Project),
     sa.Column("digest", _Digest, nullable=False),
+    # codes of its findings: the agent's, and this service's
     sa.Column("codes", _Words, nullable=False),
+    sa.Column("service_codes", _Words, nullable=False),
     # sums over its local disks, each identity once
     sa.Column("disks", sa.Integer, nullable=False),
     sa.Column("virtual_bytes", _Bytes, nullable=False),

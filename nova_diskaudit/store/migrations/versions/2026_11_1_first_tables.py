@@ -72,6 +72,7 @@ def upgrade() -> None:
         sa.Column("project_id", PROJECT),
         sa.Column("digest", DIGEST, nullable=False),
         sa.Column("codes", WORDS, nullable=False),
+        sa.Column("service_codes", WORDS, nullable=False),
         sa.Column("disks", sa.Integer, nullable=False),
         sa.Column("virtual_bytes", BYTES, nullable=False),
         sa.Column("virtual_unknown", sa.Integer, nullable=False),
