@@ -54,6 +54,11 @@ def build(conf: cfg.ConfigOpts, service: Service) -> Wsgi:
     """
     if conf.api.auth_strategy == "noauth":
         return assemble(conf, service, identity.by_loopback)
+    if conf.keystone_authtoken.token_cache_time == 0:
+        raise ConfigurationError(
+            "[keystone_authtoken] token_cache_time = 0 would believe a token for ever once it was "
+            "seen, whatever became of it: -1 keeps none"
+        )
     if conf.keystone_authtoken.token_cache_time < 900:
         LOG.warning(
             "[keystone_authtoken] token_cache_time = %d: Keystone will be asked for each report "

@@ -25,11 +25,13 @@ LOG = logging.getLogger(__name__)
 #: Set by the middleware that authenticates, :mod:`nova_diskaudit.api.identity`.
 CALLER = "nova_diskaudit.caller"
 REQUEST_ID = "openstack.request_id"
+#: Set here: whatever the answer is, it is this application's.
+REACHED = "nova_diskaudit.reached"
 
 
 def application(service: Service) -> falcon.App[Any, Any]:
     """All routes, as a WSGI application."""
-    app: falcon.App[Any, Any] = falcon.App()
+    app: falcon.App[Any, Any] = falcon.App(middleware=[_Reached()])
     app.set_error_serializer(_serialize)
     app.add_error_handler(Exception, _failed)
     app.add_error_handler(errors.ApiError, _refused)
@@ -40,6 +42,11 @@ def application(service: Service) -> falcon.App[Any, Any]:
     for path, same_path in by_path.items():
         app.add_route(path, _resource(service, same_path))
     return app
+
+
+class _Reached:
+    def process_request(self, request: falcon.Request, _: falcon.Response) -> None:
+        request.env[REACHED] = True
 
 
 def _resource(service: Service, same_path: list[routes.Route]) -> Any:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors of the layers below the application, in the words of the application.
 
-keystonemiddleware answers in plain text when a token is not valid, or Keystone is away.
+keystonemiddleware has a form of its own when a token is not valid, or Keystone is away.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ def translated(application: Any) -> Any:
         begun: list[Any] = []
 
         def begin(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            names = {name.lower(): value for name, value in headers}
-            is_ours = names.get("content-type", "").startswith("application/json")
-            if int(status[:3]) < 400 or is_ours:
+            if int(status[:3]) < 400 or environ.get(dispatch.REACHED):
                 return start_response(status, headers, *([exc_info] if exc_info else []))
             begun[:] = [status, headers]
             return lambda _: None

@@ -26,6 +26,11 @@ PROGRAM = "nova-diskaudit-api"
 DATABASE = "sqlite:////var/lib/nova-diskaudit/service.sqlite"
 SERVICE_TYPE = "disk-audit"
 
+_AUTH_TOKEN_GROUP = "keystone_authtoken"
+# The token of an agent has to outlive the time from one report to the next, or Keystone is asked
+# for each of them.
+_AUTH_TOKEN_DEFAULTS = {"service_type": SERVICE_TYPE, "token_cache_time": 900}
+
 # Options of oslo.db that mean something here: one engine, and no retries but our own.
 _DATABASE = (
     "connection",
@@ -44,15 +49,11 @@ def options() -> list[tuple[Any, list[cfg.Opt]]]:
     """All groups with what is registered at once."""
     database = [one for one in oslo_db_options.database_opts if one.name in _DATABASE]
     cfg.set_defaults(database, connection=DATABASE, max_pool_size=10)
-    token = [one for _, group in _auth_token() for one in group]
-    # The token of an agent has to outlive the time from one report to the next, or Keystone is
-    # asked for each of them.
-    cfg.set_defaults(token, service_type=SERVICE_TYPE, token_cache_time=900)
     return [
         (api.GROUP, api.OPTIONS),
         (_DATABASE_GROUP, database),
         (nova.GROUP, nova.OPTIONS),
-        *_auth_token(),
+        *keystonemiddleware_opts.list_auth_token_opts(),
         *oslo_policy_opts.list_opts(),
         *_proxy(),
     ]
@@ -60,10 +61,14 @@ def options() -> list[tuple[Any, list[cfg.Opt]]]:
 
 def list_opts() -> list[tuple[Any, list[cfg.Opt]]]:
     """Groups and options, the form oslo-config-generator asks for."""
-    return [
-        (group, keystoneauth.with_credentials(found) if group is nova.GROUP else found)
-        for group, found in options()
-    ]
+    listed = []
+    for group, found in options():
+        if group is nova.GROUP:
+            found = keystoneauth.with_credentials(found)
+        elif group == _AUTH_TOKEN_GROUP:
+            cfg.set_defaults(found, **_AUTH_TOKEN_DEFAULTS)
+        listed.append((group, found))
+    return listed
 
 
 def unread() -> cfg.ConfigOpts:
@@ -76,6 +81,9 @@ def unread() -> cfg.ConfigOpts:
         if isinstance(group, cfg.OptGroup):
             conf.register_group(group)
         conf.register_opts(found, group=group)
+    # Not by changed options: keystonemiddleware registers its own once more, and equal ones only.
+    for name, value in _AUTH_TOKEN_DEFAULTS.items():
+        conf.set_default(name, value, group=_AUTH_TOKEN_GROUP)
     return conf
 
 
@@ -116,12 +124,6 @@ def setup_logging(conf: cfg.ConfigOpts) -> None:
 def _own(files: list[str]) -> list[str]:
     """Without the agent's file, which oslo.config finds by the name of the project."""
     return [name for name in files if name.rpartition("/")[2].startswith(PROGRAM)]
-
-
-@functools.cache
-def _auth_token() -> list[tuple[str, list[cfg.Opt]]]:
-    found: list[tuple[str, list[cfg.Opt]]] = keystonemiddleware_opts.list_auth_token_opts()
-    return found
 
 
 @functools.cache
