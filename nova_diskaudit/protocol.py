@@ -257,7 +257,7 @@ def _check(report: Report, path_host: str) -> None:
         raise ReportInvalid(f"a host name has 1 to {_MAX_NAME} characters")
     if len(report.instances) > MAX_INSTANCES:
         raise ReportInvalid(f"more than {MAX_INSTANCES} instances")
-    ids = [report.agent, report.id, *([report.replaces] if report.replaces else [])]
+    ids = [report.agent, report.id, *([report.replaces] if report.replaces is not None else [])]
     ids += [instance.uuid for instance in report.instances]
     ids += report.gone
     if not all(_UUID.fullmatch(one) for one in ids):
