@@ -79,6 +79,9 @@ def unread() -> cfg.ConfigOpts:
     conf.set_default("default_log_levels", [*log.get_default_log_levels(), "alembic=WARN"])
     for group, found in options():
         if isinstance(group, cfg.OptGroup):
+            # A group of its own: what oslo.config sets for one ConfigOpts is kept in the group,
+            # and every other one that has the same would have it as well.
+            group = cfg.OptGroup(group.name, title=group.title)
             conf.register_group(group)
         conf.register_opts(found, group=group)
     # Not by changed options: keystonemiddleware registers its own once more, and equal ones only.

@@ -7,8 +7,8 @@ A route that is not in the table here fails the walk, so nobody can add one with
 from __future__ import annotations
 
 import pytest
-from nova_diskaudit.api import routes
 
+from nova_diskaudit.api import routes
 from tests.service import wire
 from tests.service.people import OPERATORS, TENANTS, UNKNOWN, WHO
 from tests.service.stage import HOST, Stage

@@ -21,7 +21,6 @@ HostName = Annotated[
     str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[^\u0000-\u001f\s/]+$")
 ]
 Code = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,63}$")]
-Words = Annotated[str, msgspec.Meta(min_length=1, max_length=1000, pattern="^[a-z0-9_,]+$")]
 Marker = Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=_TEXT)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Bytes = record.Bytes

@@ -19,7 +19,6 @@ from nova_diskaudit.api.schemas.common import (
     Time,
     Trust,
     Uuid,
-    Words,
 )
 
 Sort = Annotated[
@@ -29,31 +28,6 @@ Sort = Annotated[
         "|reclaimable_low_bytes|reclaimable_likely_bytes)(:(asc|desc))?$"
     ),
 ]
-
-
-class ShowQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``fields`` names those of the answer that are wanted, with commas between."""
-
-    fields: Words | None = None
-
-
-class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which instances, in which order.
-
-    ``min_reclaimable`` is in bytes and compares with ``reclaimable_likely_bytes``. ``sort`` is a
-    key with ``:asc`` or ``:desc``; what is equal is in the order of UUIDs. ``marker`` is the last
-    UUID of the page before.
-    """
-
-    project_id: ProjectId | None = None
-    host: HostName | None = None
-    finding: Code | None = None
-    min_reclaimable: Bytes | None = None
-    trust: Trust | None = None
-    sort: Sort = "uuid"
-    limit: Limit | None = None
-    marker: Uuid | None = None
-    fields: Words | None = None
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,3 +94,32 @@ class Instances(msgspec.Struct, frozen=True, kw_only=True):
 
     instances: tuple[Instance, ...]
     instances_links: tuple[Link, ...]
+
+
+_FIELDS = "|".join(Instance.__struct_fields__)
+Fields = Annotated[str, msgspec.Meta(pattern=f"^({_FIELDS})(,({_FIELDS}))*$")]
+
+
+class ShowQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``fields`` names those of the answer that are wanted, with commas between."""
+
+    fields: Fields | None = None
+
+
+class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which instances, in which order.
+
+    ``min_reclaimable`` is in bytes and compares with ``reclaimable_likely_bytes``. ``sort`` is a
+    key with ``:asc`` or ``:desc``; what is equal is in the order of UUIDs. ``marker`` is the last
+    UUID of the page before.
+    """
+
+    project_id: ProjectId | None = None
+    host: HostName | None = None
+    finding: Code | None = None
+    min_reclaimable: Bytes | None = None
+    trust: Trust | None = None
+    sort: Sort = "uuid"
+    limit: Limit | None = None
+    marker: Uuid | None = None
+    fields: Fields | None = None

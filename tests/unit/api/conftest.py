@@ -26,10 +26,16 @@ def agent(host: str = "compute-1") -> dict[str, str]:
     return {"X-Roles": "diskaudit_agent", "X-User-Id": "agent", "X-Credential": f"cred-{host}"}
 
 
+_FROM_HERE = {"host": "127.0.0.1", "remote_addr": "127.0.0.1"}
+
+
 class Client(falcon.testing.TestClient):
     """With the few things that tests do all the time."""
 
     database: sa.Engine
+
+    def simulate_request(self, *words: Any, **options: Any) -> falcon.testing.Result:
+        return super().simulate_request(*words, **_FROM_HERE | options)
 
     def enroll(self, host: str) -> None:
         enrollment.enroll(self.database, f"cred-{host}", host, at=0)
