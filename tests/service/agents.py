@@ -36,7 +36,7 @@ class Agent:
         self.host = host
         self._draw = draw
         self._directory = directory / host
-        self._directory.mkdir()
+        self._directory.mkdir(exist_ok=True)
         file = self._directory / "agent.conf"
         lines = [f"{name} = {value}" for name, value in options.items()]
         file.write_text("\n".join(["[disk_audit]", *lines, "[publisher]", "timeout = 20", ""]))
