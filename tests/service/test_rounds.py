@@ -16,6 +16,6 @@ def test_nothing_is_lost_or_doubled(name: str) -> None:
         rounds.SERVERS[name](disk_mib=rounds.DISK_MIB) as server,
         rounds.stage(server, "rounds", SEED) as stage,
     ):
-        for _ in range(12):
+        for _ in range(8):
             stage.play()
     assert len(stage.happened) >= 4

@@ -67,7 +67,7 @@ def test_a_tenant_sees_what_nova_says_is_his(stage: Stage) -> None:
 def test_an_operator_sees_all_with_what_is_believed_of_each(stage: Stage) -> None:
     answer = ask(stage, "/v1/instances", stage.people.token("auditor"))
     found = {one["uuid"]: one for one in answer.json()["instances"]}
-    assert set(found) == {*stage.mine, *stage.theirs, stage.claimed}
+    assert set(found) >= {*stage.mine, *stage.theirs, stage.claimed}
     assert {found[uuid]["project_id"] for uuid in stage.mine} == {stage.people.project}
     assert found[stage.claimed]["project_id"] is None
     assert found[stage.claimed]["trust"] == "unverified"
