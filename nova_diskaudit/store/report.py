@@ -21,6 +21,7 @@ from nova_diskaudit.store import (
     finding,
     host,
     moment,
+    plausible,
     sighting,
     storage,
     transaction,
@@ -220,6 +221,12 @@ def _apply(
         gone = known.keys() & set(report.gone)
     sighting.put(connection, host_id, changed)
     sighting.remove(connection, host_id, gone)
+    resized = [
+        row["uuid"]
+        for row in changed
+        if row["uuid"] not in known or known[row["uuid"]].virtual_bytes != row["virtual_bytes"]
+    ]
+    plausible.judge(connection, resized, received=new.received, host_id=host_id)
 
     instances = {instance.uuid: instance for instance in report.instances}
     changes = [
