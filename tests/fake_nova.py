@@ -38,9 +38,7 @@ class FakeNova:
         self.faults: list[tuple[str, int, bytes]] = []
         #: run before an answer to a path that ends so
         self.before: dict[str, Any] = {}
-        self._server = wsgiref.simple_server.make_server(
-            "127.0.0.1", 0, self, handler_class=_Quiet
-        )
+        self._server = wsgiref.simple_server.make_server("127.0.0.1", 0, self, handler_class=_Quiet)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
     @property
