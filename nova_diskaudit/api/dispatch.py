@@ -35,7 +35,7 @@ def application(service: Service) -> falcon.App[Any, Any]:
     app.set_error_serializer(_serialize)
     app.add_error_handler(Exception, _failed)
     app.add_error_handler(errors.ApiError, _refused)
-    app.add_error_handler(store_errors.Unavailable, _unavailable)
+    app.add_error_handler(store_errors.StoreError, _unavailable)
     by_path: dict[str, list[routes.Route]] = {}
     for route in routes.ROUTES:
         by_path.setdefault(route.path, []).append(route)
@@ -158,10 +158,12 @@ def _refused(
 def _unavailable(
     request: falcon.Request,
     response: falcon.Response,
-    error: store_errors.Unavailable,
+    error: store_errors.StoreError,
     _: object,
 ) -> None:
-    LOG.warning("%s %s: the database: %s", request.method, request.path, error)
+    # That a table is missing does not pass by itself, but it passes: nothing is lost meanwhile.
+    level = logging.WARNING if isinstance(error, store_errors.Unavailable) else logging.ERROR
+    LOG.log(level, "%s %s: the database: %s", request.method, request.path, error)
     _answer(response, request, errors.unavailable())
 
 

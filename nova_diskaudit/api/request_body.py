@@ -10,6 +10,8 @@ import falcon
 from nova_diskaudit.api import errors
 
 _CHUNK = 2**16
+#: Bytes that are unpacked at a time, so that no more than this is there twice.
+_STEP = 2**20
 #: zlib: a gzip header is expected, with the largest window.
 _GZIP = 31
 
@@ -37,7 +39,7 @@ def read(request: falcon.Request, most: int) -> bytes:
     unpacked = bytearray()
     try:
         while not unpacker.eof and (data := unpacker.unconsumed_tail or stream.read(_CHUNK)):
-            unpacked += unpacker.decompress(data, most + 1 - len(unpacked))
+            unpacked += unpacker.decompress(data, min(_STEP, most + 1 - len(unpacked)))
             if len(unpacked) > most:
                 raise _too_large(most)
     except zlib.error as error:

@@ -86,9 +86,9 @@ def set_up(keystone: Keystone, people: People, place: Sqlite) -> Iterator[Stage]
         _fill(engine, host, uuids, people)
     _nova_says(engine, people, mine, theirs)
     enrollment.enroll(engine, people.agent.id, HOST, at=0)
-    # Keystone wants a service of this type in the catalog of who has access rules.
-    people.cloud.endpoint(SERVICE_TYPE, "http://127.0.0.1:9/")
     with Api(settings(keystone, people, url, token_cache_time=-1)) as api:
+        # Access rules mean nothing to keystonemiddleware without it.
+        people.cloud.endpoint(SERVICE_TYPE, api.url)
         yield Stage(api, engine, people, mine, theirs, claimed)
     engine.dispose()
 

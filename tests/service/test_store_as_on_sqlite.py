@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.store.test_instance import *  # noqa: F403
+from tests.unit.store.test_instance import *  # noqa: F403  # noqa: F403
 from tests.unit.store.test_report import *  # noqa: F403
 from tests.unit.store.test_report_model import *  # noqa: F403
 

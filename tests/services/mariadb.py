@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A MariaDB server of its own."""
 
+import contextlib
 import subprocess
 from typing import ClassVar
 
@@ -92,7 +93,9 @@ class Mariadb(daemon.Daemon):
         """End every client's connection; how many there were."""
         found = self.sql(f"SELECT id FROM information_schema.processlist WHERE db = '{database}'")
         for (number,) in found:
-            self.sql(f"KILL SOFT CONNECTION {number}")
+            # It may have ended by itself meanwhile.
+            with contextlib.suppress(place.ServiceError):
+                self.sql(f"KILL SOFT CONNECTION {number}")
         return len(found)
 
     def _client(self) -> list[str]:

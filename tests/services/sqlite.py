@@ -25,6 +25,10 @@ class Sqlite(place.Place):
             file.unlink()
 
     def set_read_only(self, read_only: bool) -> None:
-        """As after an error of the disk: who has a file open cannot write any more either."""
+        """As after an error of the disk: who has a file open cannot write any more either.
+
+        But for the index of the log, which is mapped into memory: the kernel ends who writes there.
+        """
         for file in self.data.glob("*.sqlite*"):
-            place.run("chattr", "+i" if read_only else "-i", str(file))
+            if not file.name.endswith("-shm"):
+                place.run("chattr", "+i" if read_only else "-i", str(file))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from nova_diskaudit import findings, protocol, record
-from nova_diskaudit.api import errors, paging
+from nova_diskaudit.api import discretion, errors, paging
 from nova_diskaudit.api.call import Answer, Call
 from nova_diskaudit.api.schemas.finding import Finding, Findings
 from nova_diskaudit.store import body, moment
@@ -34,7 +34,7 @@ def listed(call: Call) -> Answer:
             filters,
             nova=service.nova,
             limit=paging.limit(call),
-            marker=_key(query.marker) if query.marker is not None else None,
+            marker=_key(call, query.marker) if query.marker is not None else None,
         )
     except store.MarkerUnknown:
         raise errors.bad_request("the marker is not a finding of this list") from None
@@ -45,6 +45,8 @@ def listed(call: Call) -> Answer:
 
 def _finding(call: Call, found: store.Found) -> Finding:
     disks, message = _told(found)
+    if not call.is_operator:
+        message = discretion.message(found.code, message)
     entry = findings.CATALOGUE.get(found.code)
     host = found.host if call.is_operator else None
     return Finding(
@@ -80,9 +82,12 @@ def _words(code: str, said: tuple[record.Finding, ...]) -> str:
     return next((one.message for one in said if one.code == code), "")
 
 
-def _key(marker: str) -> store.Key:
+def _key(call: Call, marker: str) -> store.Key:
     code, *rest = marker.split(_SEPARATOR, 3)
     if len(rest) != 3:
         raise errors.bad_request("the marker is not the id of a finding")
     uuid, origin, host = rest
+    # No id that a tenant was given names a host, and no answer may tell whether there is one.
+    if host and not call.is_operator:
+        raise errors.bad_request("the marker is not a finding of this list")
     return store.Key(code=code, uuid=uuid, host=host or None, origin=origin)

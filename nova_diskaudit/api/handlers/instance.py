@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from nova_diskaudit import record
-from nova_diskaudit.api import errors, paging
+from nova_diskaudit.api import discretion, errors, paging
 from nova_diskaudit.api.call import Answer, Call
 from nova_diskaudit.api.schemas import common
 from nova_diskaudit.api.schemas.instance import Instance, Instances, Sighting, Totals
@@ -84,6 +83,12 @@ def _instances(call: Call, rows: list[store.Believed]) -> tuple[Instance, ...]:
 def _instance(call: Call, row: store.Believed, own: list[finding.Own]) -> Instance:
     said = row.reported()
     operator = call.is_operator
+    found = common.findings(said.findings, own)
+    if not operator:
+        found = tuple(
+            msgspec.structs.replace(one, message=discretion.message(one.code, one.message))
+            for one in found
+        )
     word = trust.word(row.rank)
     return Instance(
         uuid=row.uuid,
@@ -103,14 +108,9 @@ def _instance(call: Call, row: store.Believed, own: list[finding.Own]) -> Instan
         totals=Totals(**{name: getattr(row, name) for name in Totals.__struct_fields__}),
         guest=said.guest,
         filesystems=said.filesystems,
-        findings=common.findings(said.findings, own),
-        disks=said.disks if operator else tuple(_without_host(disk) for disk in said.disks),
+        findings=found,
+        disks=said.disks if operator else tuple(map(discretion.disk, said.disks)),
     )
-
-
-def _without_host(disk: record.Disk) -> record.Disk:
-    """What a tenant may see of a disk: nothing of where the host keeps it."""
-    return msgspec.structs.replace(disk, source=None, identity=None, storage_identity=None)
 
 
 def _sighting(other: store.Other) -> Sighting:
