@@ -60,7 +60,11 @@ Channel = Literal["absent", "connected", "disconnected", "unknown"]
 
 
 class Domain(msgspec.Struct, frozen=True, kw_only=True):
-    """One libvirt domain: identity, state, disks, and the agent's channel."""
+    """One libvirt domain: identity, state, disks, and the agent's channel.
+
+    ``digest`` is that of the description it was read from: an equal one means the same disks,
+    the same images below them, and the same state of the channel.
+    """
 
     uuid: str
     name: str
@@ -71,6 +75,7 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True):
     flavor: str | None
     disks: tuple[DiskDefinition, ...]
     seen_at: datetime.datetime
+    digest: bytes = b""
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +92,8 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What changes with every write to an image; equal ones mean that nobody wrote between.
 
     Of a file: device, inode, times in nanoseconds, 512-byte blocks, size. Of a block device: its
-    number, its size and the kernel's ``counters`` of writes and discards.
+    number, inode and times of QEMU's node, blocks of the file below a loop device, size, and the
+    kernel's ``counters`` of writes and discards.
     """
 
     device: int

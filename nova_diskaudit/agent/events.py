@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Listens to libvirt, and says which domains are to be looked at before their turn.
 
-Events only bring a look forward. While they may be missing, every cycle looks at every domain.
+Events only bring a look forward: what they do not tell, the next cycle finds by itself. Where
+some may have been missed, it looks at every domain in full, since an agent that was started anew
+leaves no trace.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ import time
 from collections.abc import Callable, Collection
 
 from nova_diskaudit.agent.debounce import Debounce
-from nova_diskaudit.agent.status import EventStatus
 from nova_diskaudit.facts import Events
+from nova_diskaudit.health import EventStatus
 from nova_diskaudit.lane import operations
 from nova_diskaudit.lane.lanes import LaneError, Lanes
 

@@ -18,8 +18,8 @@ from collections.abc import Callable
 
 from nova_diskaudit.agent import serving
 from nova_diskaudit.agent.reader import MOST_PATH_BYTES, Shown
-from nova_diskaudit.agent.status import AgentStatus
 from nova_diskaudit.conf import ConfigurationError
+from nova_diskaudit.health import AgentStatus
 from nova_diskaudit.record import HostReport
 from nova_diskaudit.render import as_json
 

@@ -1,32 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is remembered of each domain, and whether it may be taken for unchanged.
 
-A domain is *quiet* when nobody started, stopped or renamed it, no event spoke of it, and every
-image of it has the signature it had when it was last looked at. Pure: no I/O, no clock.
+A domain is *quiet* when nobody started, stopped or renamed it, libvirt describes it with the very
+words it used when it was last looked at, and every image of it has the signature it had then.
+Events are not needed for that: a snapshot of a running domain gives it other images without one,
+and any of them can be lost. Pure: no I/O, no clock.
 """
 
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from nova_diskaudit.conclude import conclude_instance
-from nova_diskaudit.facts import Layer, Listed, Process, Sighting, Signature
+from nova_diskaudit.facts import (
+    DiskDefinition,
+    DiskSighting,
+    Layer,
+    LayerFacts,
+    Listed,
+    Process,
+    Sighting,
+    Signature,
+)
 from nova_diskaudit.record import Instance
 
-# What a domain lacked for a reason that may be gone the next time.
+# What a domain lacked for a reason that may be gone the next time, with no trace of that in its
+# description or its images.
 _PASSING = frozenset(
     {
+        "agent-frozen",
         "audit-deadline",
         "domain-unreadable",
         "evidence-missing",
         "libvirt-busy",
-        "no-connection",
         "qemu-unresponsive",
         "storage-unresponsive",
     }
 )
+
+# Image formats that keep all data in one file, whatever the options.
+_WHOLE_FORMATS = frozenset({"raw", "iso", "qcow", "qed", "vdi", "vhd", "vpc"})
 
 
 class Remembered(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,13 +86,35 @@ def images(known: Remembered) -> list[tuple[Layer, Process | None]]:
     return [(layer, known.process) for layer in known.proof or ()]
 
 
-def is_quiet(known: Remembered, listed: Listed, signatures: dict[Layer, Signature | None]) -> bool:
-    """Whether everything stands as it was remembered."""
+def is_quiet(
+    known: Remembered,
+    listed: Listed,
+    digest: bytes | None,
+    signatures: Mapping[Layer, Signature | None],
+) -> bool:
+    """Whether everything stands as it was remembered.
+
+    :param digest: of what libvirt would describe it as now; None when it would not.
+    """
     return (
         known.proof is not None
         and known.listed == listed
-        and all(signatures.get(layer) == signature for layer, signature in known.proof.items())
+        and is_described_alike(known, digest)
+        and not any(changed(known.proof, signatures))
     )
+
+
+def is_described_alike(known: Remembered, digest: bytes | None) -> bool:
+    """Whether libvirt describes it as it did, which the images to be compared follow from."""
+    domain = known.sighting.domain
+    return domain is not None and digest is not None and domain.digest == digest
+
+
+def changed(
+    proof: Mapping[Layer, Signature], signatures: Mapping[Layer, Signature | None]
+) -> Iterator[Layer]:
+    """The images that somebody may have written to since their signatures were taken."""
+    return (layer for layer, signature in proof.items() if signatures.get(layer) != signature)
 
 
 def renewed(known: Remembered, at: datetime.datetime) -> Remembered:
@@ -92,27 +130,60 @@ def renewed(known: Remembered, at: datetime.datetime) -> Remembered:
 
 
 def _is_passing(sighting: Sighting) -> bool:
-    doubts = (*sighting.doubts, *([sighting.guest_doubt] if sighting.guest_doubt else ()))
-    return sighting.domain is None or any(doubt.code in _PASSING for doubt in doubts)
+    domain, doubt = sighting.domain, sighting.guest_doubt
+    if domain is None or any(one.code in _PASSING for one in sighting.doubts):
+        return True
+    if doubt is None:
+        return False
+    # The agent came or went after libvirt described the domain; it may be back as it was.
+    if doubt.code == "agent-disconnected":
+        return domain.channel != "disconnected"
+    return doubt.code in _PASSING
 
 
 def _proof(sighting: Sighting) -> dict[Layer, Signature] | None:
     proof: dict[Layer, Signature] = {}
     for disk in sighting.domain.disks if sighting.domain else ():
-        seen = sighting.disks.get(disk.target)
-        if seen is None or len(seen.layers) != len(disk.layers):
+        images = _images(disk, sighting.disks.get(disk.target))
+        if images is None:
             return None
-        layers = list(disk.layers)
-        if seen.resolved is not None and layers:
-            layers[0] = seen.resolved
-        looked = list(zip(layers, seen.layers, strict=True))
-        if disk.data_file is not None:
-            if seen.data_file is None:
-                return None
-            looked.append((disk.data_file, seen.data_file))
-        for layer, facts in looked:
+        for layer, facts in images:
             if facts.signature is None:
                 return None
             # Looked at twice, as a shared backing file is: the first look is the older proof.
             proof.setdefault(layer, facts.signature)
     return proof
+
+
+def _images(
+    disk: DiskDefinition, seen: DiskSighting | None
+) -> list[tuple[Layer, LayerFacts]] | None:
+    """Every image that this disk is made of; None when some are not known.
+
+    The kernel does not count what a guest writes by SCSI commands of its own, as it does through
+    a disk of the device type ``lun`` (Linux 6.18, ``blk_do_io_stat``).
+    """
+    if seen is None or len(seen.layers) != len(disk.layers) or disk.device == "lun":
+        return None
+    layers = list(disk.layers)
+    if seen.resolved is not None and layers:
+        layers[0] = seen.resolved
+    images = list(zip(layers, seen.layers, strict=True))
+    wanted = sum(facts.has_external_data for facts in seen.layers)
+    if disk.data_file is not None and seen.data_file is not None:
+        images.append((disk.data_file, seen.data_file))
+        wanted -= 1
+    # Libvirt before 10.10 does not name a data file, and no libvirt that of a lower image.
+    if wanted > 0 or not all(_names_its_files(layer, facts) for layer, facts in images):
+        return None
+    return images
+
+
+def _names_its_files(layer: Layer, facts: LayerFacts) -> bool:
+    """Whether it is known that the image's data lie in its own file, or in one that it names.
+
+    A vmdk file may only describe which files they lie in (QEMU 7.2, ``block/vmdk.c``).
+    """
+    if layer.format == "qcow2":
+        return facts.virtual_bytes is not None  # its header was read
+    return (layer.format or "raw") in _WHOLE_FORMATS

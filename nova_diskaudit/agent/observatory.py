@@ -20,7 +20,6 @@ import msgspec
 from nova_diskaudit.agent import memory
 from nova_diskaudit.agent.memory import Remembered
 from nova_diskaudit.agent.quarantine import Quarantine
-from nova_diskaudit.agent.status import PARTS, CycleStatus, Part
 from nova_diskaudit.audit.images import Hung
 from nova_diskaudit.audit.observer import Observer
 from nova_diskaudit.audit.options import AuditError, Options
@@ -34,6 +33,7 @@ from nova_diskaudit.facts import (
     Process,
     StorageSighting,
 )
+from nova_diskaudit.health import PARTS, CycleStatus, Part
 from nova_diskaudit.lane.lanes import Lanes
 from nova_diskaudit.record import HostReport
 
@@ -95,11 +95,9 @@ class Observatory:
             else:
                 self._touched.add(uuid)
 
-    def cycle(self, *, events: bool) -> HostReport | None:
+    def cycle(self) -> HostReport | None:
         """Look at the whole host once.
 
-        :param events: libvirt's events have arrived without a gap since the last cycle began;
-            without them a changed disk could go unseen, so nobody is quiet.
         :returns: the report; None when the lanes were closed meanwhile, or nothing is known yet.
         """
         begun = time.monotonic()
@@ -119,7 +117,7 @@ class Observatory:
         observer.look_at_mounts()
         with self._mutex:
             touched, self._touched = self._touched, set()
-            everyone, self._all_touched = self._all_touched or not events, False
+            everyone, self._all_touched = self._all_touched or failed is not None, False
         waiting = [
             one
             for one in listed
@@ -202,6 +200,13 @@ class Observatory:
                 if one.uuid in self._known and self._known[one.uuid].proof is not None
             ]
         at = _now()
+        # First of what it is made of, then what that holds: a change between shows next time.
+        digests = observer.digests([one.uuid for one, _ in candidates])
+        candidates = [
+            (one, known)
+            for one, known in candidates
+            if memory.is_described_alike(known, digests.get(one.uuid))
+        ]
         signatures = observer.images.signatures(
             image for _, known in candidates for image in memory.images(known)
         )
@@ -211,7 +216,7 @@ class Observatory:
                 # Touched by an event, or refreshed, while the storage was asked.
                 if one.uuid in self._touched or self._known.get(one.uuid) is not known:
                     continue
-                if memory.is_quiet(known, one, signatures):
+                if memory.is_quiet(known, one, digests.get(one.uuid), signatures):
                     self._known[one.uuid] = memory.renewed(known, at)
                     quiet.add(one.uuid)
         return quiet

@@ -13,8 +13,8 @@ from oslo_config import cfg
 from nova_diskaudit.agent import local
 from nova_diskaudit.agent.exporter import Exporter
 from nova_diskaudit.agent.reader import SOCKET_NAME
-from nova_diskaudit.agent.status import AgentStatus
 from nova_diskaudit.agent.textfile import Textfile
+from nova_diskaudit.health import AgentStatus
 from nova_diskaudit.record import HostReport
 from nova_diskaudit.render import agent_metrics, prometheus
 

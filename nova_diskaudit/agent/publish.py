@@ -18,13 +18,15 @@ import msgspec
 
 from nova_diskaudit import protocol
 from nova_diskaudit.agent.spool import Spool, SpoolError
-from nova_diskaudit.agent.status import PublisherStatus
+from nova_diskaudit.health import PublisherStatus
 
 LOG = logging.getLogger(__name__)
 
 _REFUSED_FOR_GOOD = frozenset({400, 413, 415, 422})
 _FIRST_BACKOFF_SECONDS = 5.0
-_LONGEST_RETRY_AFTER_SECONDS = 3600.0
+# A Retry-After wins over our own back-off, within reason.
+_SHORTEST_WAIT_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 3600.0
 # A chain is mended by one more report. Who breaks it again and again gets no hot loop.
 _CHAINS_IN_A_ROW = 3
 
@@ -66,6 +68,7 @@ class Publisher:
         self._begin_again = False
         self._status = PublisherStatus(enabled=True)
         self._failures = 0
+        self._failed_by: int | None = None
         self._chains = 0
         self._mended: tuple[str, str | None] | None = None
 
@@ -92,6 +95,8 @@ class Publisher:
         """Until ``stop`` is set (and :meth:`wake` called)."""
         while not stop.is_set():
             with self._changed:
+                if self._begin_again:
+                    self._failures = 0
                 self._woken = self._begin_again = False
             try:
                 seconds = self.step()
@@ -100,7 +105,9 @@ class Publisher:
                 seconds = self._backoff_max_seconds
             with self._changed:
                 if seconds is None:
-                    self._changed.wait_for(lambda: self._woken or self._begin_again)
+                    self._changed.wait_for(
+                        lambda: self._woken or self._begin_again or stop.is_set()
+                    )
                 else:
                     # A new state does not cut it short: the service is the one to be spared.
                     self._changed.wait_for(lambda: self._begin_again or stop.is_set(), seconds)
@@ -112,16 +119,12 @@ class Publisher:
             return None
         report = self._report(state)
         answer = self._send(report)
-        self._note(sent=self._status.sent + 1)
-        if answer.status == 200 and answer.current == state.id:
-            return self._acknowledged(state)
+        if answer.status == 200:
+            if answer.current == state.id:
+                return self._acknowledged(state)
+            return self._failed(answer, f"200, but for another report than {state.id}")
         if answer.status == 409 and answer.code == "report-chain":
-            self._mended = (state.id, answer.current)
-            self._chains += 1
-            if self._chains <= _CHAINS_IN_A_ROW:
-                LOG.info("The service stands at %s: sending all of %s", answer.current, state.id)
-                return 0.0
-            return self._failed(answer, "the service names another current report each time")
+            return self._to_be_mended(state, answer)
         if answer.status in _REFUSED_FOR_GOOD:
             return self._rejected(state, report, answer)
         return self._failed(answer, why(answer))
@@ -135,6 +138,18 @@ class Publisher:
             return protocol.full(state, agent=agent, replaces=None, sent_at=sent_at)
         return protocol.delta(base, state, agent=agent, sent_at=sent_at)
 
+    def _to_be_mended(self, state: protocol.State, answer: Answer) -> float:
+        current = answer.current
+        if current is not None and (current == state.id or not protocol.is_id(current)):
+            return self._failed(answer, "the service names a current report that cannot be")
+        self._mended = (state.id, current)
+        self._chains += 1
+        if self._chains > _CHAINS_IN_A_ROW:
+            return self._failed(answer, "the service names another current report each time")
+        LOG.info("The service stands at %s: sending all of %s", current, state.id)
+        self._note(failures=self._status.failures + 1)
+        return 0.0
+
     def _acknowledged(self, state: protocol.State) -> float:
         try:
             self._spool.acknowledge(state.id)
@@ -145,6 +160,7 @@ class Publisher:
         self._failures = self._chains = 0
         self._mended = None
         self._note(
+            sent=self._status.sent + 1,
             acknowledged=state.id,
             acknowledged_at=datetime.datetime.now(datetime.UTC),
             problem=None,
@@ -164,17 +180,22 @@ class Publisher:
         return 0.0
 
     def _failed(self, answer: Answer | None, why: str) -> float:
-        if not self._failures:
+        """Keep it, and say why once for each kind of failure. Seconds to wait."""
+        self._spool.put_back()
+        kind = answer.status if answer is not None else -1
+        if not self._failures or kind != self._failed_by:
             LOG.warning("Not published, and tried again until it is: %s", why)
+        self._failed_by = kind
         self._failures += 1
         self._chains = 0
         longest = self._backoff_max_seconds
         seconds = min(longest, _FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures - 1, 20))
-        seconds *= 0.5 + self._jitter() / 2
+        scattered = self._jitter()
+        seconds *= 0.5 + scattered / 2
         if answer is not None and answer.retry_after_seconds is not None:
-            wanted = min(max(answer.retry_after_seconds, 0.0), _LONGEST_RETRY_AFTER_SECONDS)
-            seconds = wanted * (1 + self._jitter() / 10)
-        seconds = max(seconds, 0.1)
+            seconds = min(max(answer.retry_after_seconds, 0.0), _LONGEST_WAIT_SECONDS)
+            seconds *= 1 + scattered / 10
+        seconds = max(seconds, _SHORTEST_WAIT_SECONDS)
         self._note(
             failures=self._status.failures + 1,
             problem=why,

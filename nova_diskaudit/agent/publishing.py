@@ -15,8 +15,8 @@ from oslo_config import cfg
 from nova_diskaudit import protocol, record
 from nova_diskaudit.agent.publish import Publisher
 from nova_diskaudit.agent.spool import Spool, SpoolError
-from nova_diskaudit.agent.status import PublisherStatus, SpoolStatus
 from nova_diskaudit.conf import ConfigurationError
+from nova_diskaudit.health import PublisherStatus, SpoolStatus
 
 _NO_SPOOL = SpoolStatus(
     depth=0, bytes=0, oldest_as_of=None, dropped=0, thinned=0, rejected=0, in_memory=False

@@ -12,7 +12,7 @@ import datetime
 import threading
 from collections.abc import Callable, Collection
 
-from nova_diskaudit.agent.status import Part, Quarantined
+from nova_diskaudit.health import Part, Quarantined
 
 # Entries of domains that libvirt does not list any more are forgotten by the cycle; this only
 # bounds what a flood of domains can make us hold between two of them.

@@ -12,7 +12,7 @@ import time
 
 import msgspec
 
-from nova_diskaudit.agent.status import AgentStatus
+from nova_diskaudit.health import AgentStatus
 from nova_diskaudit.record import HostReport
 
 SOCKET_NAME = "agent.sock"

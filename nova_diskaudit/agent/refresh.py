@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from nova_diskaudit.agent.observatory import Observatory
 from nova_diskaudit.agent.quarantine import Quarantine
-from nova_diskaudit.agent.status import PARTS
+from nova_diskaudit.health import PARTS
 from nova_diskaudit.lane.lanes import Lanes
 
 LOG = logging.getLogger(__name__)

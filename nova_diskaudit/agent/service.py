@@ -20,6 +20,7 @@ import time
 import uuid
 from collections.abc import Callable
 
+import msgspec
 from oslo_config import cfg
 
 from nova_diskaudit import conf as configuration
@@ -31,8 +32,10 @@ from nova_diskaudit.agent.outputs import Outputs
 from nova_diskaudit.agent.publishing import Publishing
 from nova_diskaudit.agent.quarantine import Quarantine
 from nova_diskaudit.agent.refresh import Refresher, retry
-from nova_diskaudit.agent.status import PARTS, AgentStatus, LaneStatus, TokenStatus
-from nova_diskaudit.audit.options import AuditError, Options
+from nova_diskaudit.audit import uri
+from nova_diskaudit.audit.options import AuditError, from_settings
+from nova_diskaudit.conf import opts
+from nova_diskaudit.health import PARTS, AgentStatus, LaneStatus, TokenStatus
 from nova_diskaudit.lane import tokens
 from nova_diskaudit.lane.lanes import Lanes
 from nova_diskaudit.record import HostReport
@@ -77,11 +80,15 @@ class Agent:
         )
         self._publishing = Publishing(conf, self._state_path)
         settings = configuration.settings(conf)
+        why = uri.problem(settings.uri)
+        if why is not None:
+            raise configuration.ConfigurationError(f"[hypervisor] connection_uri: {why}")
         remembered = settings.state_path or self._state_path / "tokens.json"
         self._lanes = Lanes(settings.uri, state_path=pathlib.Path(remembered))
-        self._observatory = Observatory(
-            self._lanes, _options(settings, conf), self.host, self._quarantine, 1
-        )
+        # Every question has a deadline of its own; this one only ends what they cannot.
+        timeout = max(settings.timeout, float(conf.agent.interval))
+        options = msgspec.structs.replace(from_settings(settings), timeout=timeout)
+        self._observatory = Observatory(self._lanes, options, self.host, self._quarantine, 1)
         self._refresher = Refresher(self._observatory)
         self._debounce = Debounce(
             quiet_seconds=conf.agent.event_debounce, window_seconds=conf.agent.backoff_min
@@ -234,7 +241,7 @@ class Agent:
             self._beat = time.monotonic()
             failed = True
             try:
-                report = self._observatory.cycle(events=self._listener.connected)
+                report = self._observatory.cycle()
                 failed = self._observatory.status.failed is not None
                 if report is not None:
                     self._deliver(report)
@@ -269,19 +276,6 @@ class Agent:
         retry(self._observatory, self._quarantine, self._lanes, self._refresher, self._stop)
 
 
-def _options(settings: configuration.Settings, conf: cfg.ConfigOpts) -> Options:
-    return Options(
-        uri=settings.uri,
-        ask_guests=settings.ask_guests,
-        # Every question has a deadline of its own; this one only ends what they cannot.
-        timeout=max(settings.timeout, float(conf.agent.interval)),
-        path_map=settings.path_map,
-        instances_path=settings.instances_path,
-        managed_save_path=settings.managed_save_path,
-        agent_timeout=settings.agent_timeout,
-    )
-
-
 def _state_path(text: str) -> pathlib.Path:
     path = pathlib.Path(text)
     try:
@@ -298,17 +292,9 @@ def _state_path(text: str) -> pathlib.Path:
 
 def _needs_restart(old: cfg.ConfigOpts, new: cfg.ConfigOpts) -> list[str]:
     """Names of options that changed and that only a start reads."""
-    from nova_diskaudit.conf import opts
-
-    changed: list[str] = []
-    for group, options in opts.list_opts():
-        if group is not None and group.name == "disk_audit":
-            continue  # a new transport is made of it
-        before, after = (old, new) if group is None else (old[group.name], new[group.name])
-        prefix = "DEFAULT" if group is None else group.name
-        changed += [
-            f"[{prefix}] {option.dest}"
-            for option in options
-            if not option.mutable and before[option.dest] != after[option.dest]
-        ]
-    return changed
+    before = {name: value for name, _, value in opts.values(old)}
+    return [
+        name
+        for name, option, value in opts.values(new)
+        if not option.mutable and value != before[name]
+    ]

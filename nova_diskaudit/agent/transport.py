@@ -13,8 +13,10 @@ import datetime
 import email.utils
 import errno
 import gzip
+import http.client
 import importlib.metadata
 import logging
+import re
 import socket
 import threading
 import time
@@ -45,6 +47,9 @@ _MAX_DETAIL = 300
 # What a request that was cut off needs to notice it.
 _GRACE_SECONDS = 1.0
 _GROUP = disk_audit.GROUP.name
+_CONNECTING = re.compile(
+    r"(?:Unable to establish connection|SSL exception connecting) to \S+?(?=: )"
+)
 
 
 class Transport:
@@ -88,15 +93,11 @@ class Transport:
                 "region_name": group.region_name,
             }
             self._override = group.endpoint_override
-            # oslo.limit's idiom: openstacksdk takes a service's options by its name alone.
+            # openstacksdk takes a service's options by its name before each (oslo.limit does so).
             self._options = {
-                f"{sdk.ATTRIBUTE}_{name}": value
-                for name, value in (
-                    *self._where.items(),
-                    ("connect_retries", group.connect_retries),
-                    ("status_code_retries", group.status_code_retries),
-                )
-                if value is not None
+                f"{sdk.ATTRIBUTE}_service_type": group.service_type,
+                f"{sdk.ATTRIBUTE}_connect_retries": group.connect_retries,
+                f"{sdk.ATTRIBUTE}_status_code_retries": group.status_code_retries,
             }
         except (
             cfg.Error,
@@ -104,7 +105,7 @@ class Transport:
             OSError,
             keystoneauth1.exceptions.ClientException,
         ) as error:
-            raise ConfigurationError(f"[{_GROUP}] {_line(error)}") from error
+            raise ConfigurationError(f"[{_GROUP}] {_line(str(error))}") from error
 
     def send(self, report: protocol.Report) -> Answer:
         """One request, ended by the deadline whatever the other side does. It never raises."""
@@ -150,50 +151,60 @@ class Transport:
         late = worker.is_alive()
         self._sockets.close()
         worker.join(_GRACE_SECONDS)
-        if answers and not (late and answers[0].status is None):
-            return answers[0]
-        return Answer(status=None, detail=f"no whole answer within {self._seconds:g} s")
+        if late or not answers:
+            return Answer(status=None, detail=f"no whole answer within {self._seconds:g} s")
+        return answers[0]
 
     # --- in the request's own thread -----------------------------------------------------------
 
     def _put(self, host: str, packed: bytes) -> Answer:
         try:
             response = self._service().report(host, packed)
-            try:
+            with contextlib.closing(response):
                 return _answer(response)
-            finally:
-                response.close()
         except Exception as error:  # the libraries below raise what they like
-            return Answer(status=None, detail=_line(error))
+            return Answer(status=None, detail=_reason(error))
         finally:
+            # Reports are minutes apart: no connection is kept.
             self._http.close()
 
     def _step(self, ask: Callable[[], object]) -> Answer:
         try:
             ask()
             return Answer(status=None)
-        except Exception as error:  # the libraries below raise what they like
-            return Answer(status=None, detail=_line(error))
+        except Exception as error:  # as above
+            return Answer(status=None, detail=_reason(error))
         finally:
             self._http.close()
 
     def _service(self) -> DiskAuditProxy:
         """``conn.disk_audit`` at the address that the catalog names now.
 
-        A connection keeps the first address that it found, and a token carries its catalog; so a
-        connection is made anew when they differ, and a token is forgotten when its catalog lacks
-        the service.
+        A connection keeps the first address that it found, so it is made anew when the catalog
+        (which comes with each token) names another. A token whose catalog lacks the service is
+        forgotten.
         """
-        endpoint = self._override or self._session.get_endpoint(skip_discovery=True, **self._where)
-        if endpoint is None:
+        endpoint = self._override
+        if not endpoint:
+            try:
+                endpoint = self._session.get_endpoint(skip_discovery=True, **self._where)
+            except keystoneauth1.exceptions.CatalogException:
+                endpoint = None
+            except keystoneauth1.exceptions.ClientException as error:
+                raise _NoService(f"Keystone: {_reason(error)}") from error
+        if not endpoint:
             self._session.invalidate()
-            raise keystoneauth1.exceptions.EndpointNotFound(_not_in_catalog(self._where))
+            raise _NoService(_not_in_catalog(self._where))
         if self._proxy is None or endpoint != self._endpoint:
             options = {**self._options, f"{sdk.ATTRIBUTE}_endpoint_override": endpoint}
             connection = openstack.connection.Connection(session=self._session, **options)
             sdk.register(connection)
             self._proxy, self._endpoint = sdk.of(connection), endpoint
         return self._proxy
+
+
+class _NoService(Exception):
+    """There is no way to the service; the message is one line."""
 
 
 def check(conf: cfg.ConfigOpts) -> Iterator[tuple[str, str | None]]:
@@ -223,14 +234,17 @@ def _answer(response: requests.Response) -> Answer:
         if len(data) > MAX_ANSWER_BYTES:
             raise msgspec.DecodeError("too long")
         body = msgspec.json.decode(data, type=_Body)
-    except (msgspec.DecodeError, RecursionError):
-        body = _Body(errors=(_Error(detail="the answer is not one of the service"),))
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        body = _Body()  # something between us and the service has answered
     error = body.errors[0] if body.errors else _Error()
+    detail = error.detail or error.title or response.reason or ""
+    if response.is_redirect:
+        detail = f"a redirect to {response.headers['Location']}, which is not followed"
     return Answer(
         status=response.status_code,
         current=body.current,
         code=error.code,
-        detail=_line(error.detail or error.title or "") or None,
+        detail=_line(detail) or None,
         retry_after_seconds=_retry_after(response.headers),
     )
 
@@ -255,9 +269,28 @@ def _date(text: str) -> datetime.datetime | None:
     return found if found.tzinfo is not None else found.replace(tzinfo=datetime.UTC)
 
 
-def _line(error: object) -> str:
-    """One line, for the log."""
-    text = str(error) if str(error) or not isinstance(error, Exception) else repr(error)
+def _reason(error: Exception) -> str:
+    """An error of the libraries in one line: what was wanted, and what came of it at the bottom.
+
+    Between the two each layer repeats itself.
+    """
+    text = str(error) or repr(error)
+    wanted = _CONNECTING.match(text)
+    below = error.__cause__ or error.__context__
+    bottom = None
+    while below is not None:
+        if isinstance(below, OSError | http.client.HTTPException) and not _is_a_layer(below):
+            bottom = below
+        below = below.__cause__ or below.__context__
+    return _line(text if wanted is None or bottom is None else f"{wanted[0]}: {bottom}")
+
+
+def _is_a_layer(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] in ("keystoneauth1", "requests", "urllib3")
+
+
+def _line(text: str) -> str:
+    """One line of bounded length, for the log."""
     text = "".join(char if char.isprintable() else " " for char in text[: 4 * _MAX_DETAIL])
     return " ".join(text.split())[:_MAX_DETAIL]
 
@@ -269,7 +302,7 @@ def _not_in_catalog(where: dict[str, Any]) -> str:
     wanted += ", interface " + " or ".join(where["interface"] or ["public"])
     if where["region_name"]:
         wanted += ", region {region_name}".format(**where)
-    return f"Keystone's catalog has no endpoint for {wanted}"
+    return f"no endpoint in Keystone's catalog: {wanted} (or set endpoint_override)"
 
 
 # --- sockets that can be cut off, answers that end ----------------------------------------------
@@ -311,7 +344,7 @@ class _Sockets:
 class _Adapter(keystoneauth1.session.TCPKeepAliveAdapter):
     """Connections of which ``sockets`` knows; answers that were not asked for as a stream end."""
 
-    def __init__(self, sockets: _Sockets, **options: Any) -> None:
+    def __init__(self, sockets: _Sockets, *, insecure: bool, **tls: Any) -> None:
         class Plain(urllib3.connection.HTTPConnection):
             def _new_conn(self) -> socket.socket:
                 made = super()._new_conn()
@@ -331,11 +364,16 @@ class _Adapter(keystoneauth1.session.TCPKeepAliveAdapter):
             ConnectionCls = Tls
 
         self._pools = {"http": PlainPool, "https": TlsPool}
-        super().__init__(**options)
+        self._insecure = insecure
+        super().__init__(**tls)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pools
+        context = self.poolmanager.connection_pool_kw.get("ssl_context")
+        if context is not None and self._insecure:
+            # keystoneauth makes it for tls_ciphers, and urllib3 trips over it without this.
+            context.check_hostname = False
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(*args, **kwargs)
@@ -372,13 +410,9 @@ def _read_bounded(response: requests.Response) -> None:
 
 def _http_session(group: Any, sockets: _Sockets) -> requests.Session:
     """As keystoneauth makes it for itself, but with our connections."""
-    tls = {
-        name: value
-        for name in ("tls_ciphers", "tls_min_version")
-        if (value := group.get(name)) is not None
-    }
+    tls = {name: group[name] for name in disk_audit.TLS if group[name] is not None}
     session = requests.Session()
-    adapter = _Adapter(sockets, **tls)
+    adapter = _Adapter(sockets, insecure=group.insecure, **tls)
     for scheme in list(session.adapters):
         session.mount(scheme, adapter)
     return session

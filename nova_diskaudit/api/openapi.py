@@ -38,6 +38,9 @@ def document() -> dict[str, Any]:
         types, ref_template="#/components/schemas/{name}"
     )
     by_type = dict(zip(map(str, types), schemas, strict=True))
+    for kind in routes.CHOOSABLE:
+        name = by_type[str(kind)]["$ref"].rpartition("/")[2]
+        components[name].pop("required")
     paths: dict[str, Any] = {}
     for route in routes.ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, by_type)

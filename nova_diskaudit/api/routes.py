@@ -146,3 +146,6 @@ ROUTES = (
 
 #: What stands in a path.
 PATH_TYPES = {"host": common.HostName, "uuid": common.Uuid}
+
+#: Structs of which a caller may choose some fields: any of them may be missing in an answer.
+CHOOSABLE = (instance_schemas.Instance,)

@@ -8,7 +8,7 @@ What it all means is concluded elsewhere (``conclude``), without I/O. Neither li
 ``host/`` is imported here: such calls may never return, so they run in the lanes' processes.
 """
 
-from nova_diskaudit.audit.options import AuditError, Options
+from nova_diskaudit.audit.options import AuditError, Options, from_settings
 from nova_diskaudit.audit.sweep import could_not_be_audited, sweep
 
-__all__ = ["AuditError", "Options", "could_not_be_audited", "sweep"]
+__all__ = ["AuditError", "Options", "could_not_be_audited", "from_settings", "sweep"]

@@ -15,8 +15,6 @@ from nova_diskaudit.facts import Doubt, Layer, LayerFacts, Mount, Process, Signa
 from nova_diskaudit.lane import operations
 from nova_diskaudit.paths import mapped
 
-# A healthy stat takes microseconds; NFS under load, milliseconds.
-STORAGE_SECONDS = 2.0
 _UNRESPONSIVE = "storage-unresponsive"
 
 
@@ -45,8 +43,21 @@ class Images:
     ) -> None:
         self._questions = questions
         self._path_map = list(path_map)
-        self.mounts: list[Mount] = []
+        self._mounts: Sequence[Mount] = ()
+        self._mount_points: frozenset[str] = frozenset()
+        self._mount_of_directory: dict[str, str] = {}
         self.hung = hung if hung is not None else Hung()
+
+    @property
+    def mounts(self) -> Sequence[Mount]:
+        """The mounts of this host."""
+        return self._mounts
+
+    @mounts.setter
+    def mounts(self, mounts: Sequence[Mount]) -> None:
+        self._mounts = mounts
+        self._mount_points = frozenset(mount.path for mount in mounts)
+        self._mount_of_directory = {}
 
     def look_at(
         self, layers: Iterable[Layer], process: Process | None, subject: str
@@ -94,7 +105,7 @@ class Images:
                 operations.SIGNATURES,
                 group,
                 self._path_map,
-                seconds=STORAGE_SECONDS,
+                seconds=self._questions.deadlines.storage,
                 missed=_UNRESPONSIVE,
                 subject=subject,
             )
@@ -107,6 +118,8 @@ class Images:
 
     def hangs(self, path: str) -> bool:
         """Whether this path is known to hang."""
+        if not self.hung.mounts and not self.hung.directories:
+            return False
         return (
             self._mount_of(path) in self.hung.mounts
             or path in self.hung.directories
@@ -129,7 +142,7 @@ class Images:
             layers,
             process,
             self._path_map,
-            seconds=STORAGE_SECONDS,
+            seconds=self._questions.deadlines.storage,
             missed=_UNRESPONSIVE,
             subject=subject,
         )
@@ -145,7 +158,7 @@ class Images:
         answer = self._questions.ask(
             operations.FILESYSTEM,
             mount,
-            seconds=STORAGE_SECONDS,
+            seconds=self._questions.deadlines.storage,
             missed=_UNRESPONSIVE,
             subject=mount,
         )
@@ -153,9 +166,15 @@ class Images:
             self.hung.mounts[mount] = mount
 
     def _mount_of(self, path: str) -> str:
-        best = "/"
-        for mount in self.mounts:
-            inside = path == mount.path or path.startswith(mount.path.rstrip("/") + "/")
-            if inside and len(mount.path) > len(best):
-                best = mount.path
-        return best
+        if path in self._mount_points:
+            return path
+        # Hundreds of disks lie in a few directories.
+        directory = os.path.dirname(path)
+        known = self._mount_of_directory.get(directory)
+        if known is None:
+            known = directory
+            while len(known) > 1 and known not in self._mount_points:
+                known = os.path.dirname(known)
+            known = known or "/"
+            self._mount_of_directory[directory] = known
+        return known

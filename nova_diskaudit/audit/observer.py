@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from nova_diskaudit.audit import uri
-from nova_diskaudit.audit.images import STORAGE_SECONDS, Hung, Images
+from nova_diskaudit.audit.images import Hung, Images
 from nova_diskaudit.audit.interview import interview
 from nova_diskaudit.audit.options import AuditError, Options
 from nova_diskaudit.audit.question import Questions, known_doubt
@@ -38,10 +38,6 @@ from nova_diskaudit.facts import (
 from nova_diskaudit.lane import operations
 from nova_diskaudit.lane.lanes import Lanes
 
-# Seconds of which a healthy host needs a small fraction; a miss costs this much once.
-_INVENTORY_SECONDS = 15.0
-_DESCRIBE_SECONDS = 3.0
-_STATS_SECONDS = 5.0
 # libvirt synchronises with the agent first, for up to 10 s that no timeout of ours shortens.
 _AGENT_SYNC_SECONDS = 10.0
 _GUEST_WORKERS = 2
@@ -51,6 +47,8 @@ _STUCK_MILLISECONDS = 1000
 # Domains in one question for block stats: one by one, each costs a fifth more; and as many as
 # this lose their evidence to one that hangs.
 _ASKED_TOGETHER = 8
+# As many lose the proof that they are unchanged to one that libvirt does not describe in time.
+_DESCRIBED_TOGETHER = 64
 
 
 class Memory(Protocol):
@@ -80,7 +78,8 @@ class Observer:
         if why is not None:
             raise AuditError(f"cannot audit {options.uri!r}: {why}")
         lanes.warm_up("monitor", "storage", "evidence", *(("guest",) if options.ask_guests else ()))
-        self._questions = Questions(lanes, options.timeout)
+        self._questions = Questions(lanes, options.timeout, options.deadlines)
+        self._deadlines = options.deadlines
         self.images = Images(self._questions, options.path_map, hung)
         self._options = options
         self._memory = memory
@@ -118,11 +117,27 @@ class Observer:
         :raises AuditError: without a connection, or when libvirt does not answer.
         """
         answer = self._questions.ask(
-            operations.LIST_STATES, seconds=_INVENTORY_SECONDS, missed="domain-unreadable"
+            operations.LIST_STATES, seconds=self._deadlines.inventory, missed="domain-unreadable"
         )
         if isinstance(answer, Doubt):
             raise self._no_inventory(answer)
         return answer
+
+    def digests(self, uuids: Sequence[str]) -> dict[str, bytes]:
+        """Of what libvirt would describe some domains as now; without those it would not."""
+        found: dict[str, bytes] = {}
+        for first in range(0, len(uuids), _DESCRIBED_TOGETHER):
+            several = list(uuids[first : first + _DESCRIBED_TOGETHER])
+            answer = self._questions.ask(
+                operations.DIGESTS, several, seconds=self._deadlines.describe, missed="libvirt-busy"
+            )
+            if isinstance(answer, Doubt):
+                # The look at each of them will tell which one it was.
+                break
+            found |= {
+                uuid: one for uuid, one in zip(several, answer, strict=True) if one is not None
+            }
+        return found
 
     def hostname(self) -> str:
         """The host's name as libvirt has it.
@@ -130,7 +145,7 @@ class Observer:
         :raises AuditError: as :meth:`listed`.
         """
         info = self._questions.ask(
-            operations.HOST_INFO, seconds=_INVENTORY_SECONDS, missed="domain-unreadable"
+            operations.HOST_INFO, seconds=self._deadlines.inventory, missed="domain-unreadable"
         )
         if isinstance(info, Doubt):
             raise self._no_inventory(info)
@@ -139,7 +154,7 @@ class Observer:
     def look_at_mounts(self) -> None:
         """Which mount a path lies on, for all that follows."""
         mounts = self._questions.ask(
-            operations.MOUNTS, seconds=STORAGE_SECONDS, missed="storage-error"
+            operations.MOUNTS, seconds=self._deadlines.storage, missed="storage-error"
         )
         if isinstance(mounts, Doubt):
             self.doubts.append(mounts)
@@ -149,7 +164,7 @@ class Observer:
     def look_at_processes(self) -> dict[str, Process] | None:
         """The QEMU of each domain; None when ``/proc`` could not be read in time."""
         found = self._questions.ask(
-            operations.PROCESSES, seconds=STORAGE_SECONDS, missed="evidence-missing"
+            operations.PROCESSES, seconds=self._deadlines.storage, missed="evidence-missing"
         )
         if isinstance(found, Doubt):
             self.doubts.append(found)
@@ -184,7 +199,7 @@ class Observer:
                 subject.uuid,
                 target,
                 subject.process,
-                seconds=_STATS_SECONDS,
+                seconds=self._deadlines.evidence,
                 missed="qemu-unresponsive",
                 subject=subject.uuid,
             )
@@ -244,7 +259,7 @@ class Observer:
     def _inventory(self) -> tuple[str, list[tuple[str, str]]]:
         hostname = self.hostname()
         listed = self._questions.ask(
-            operations.LIST_DOMAINS, seconds=_INVENTORY_SECONDS, missed="domain-unreadable"
+            operations.LIST_DOMAINS, seconds=self._deadlines.inventory, missed="domain-unreadable"
         )
         if isinstance(listed, Doubt):
             raise self._no_inventory(listed)
@@ -265,7 +280,7 @@ class Observer:
             answer = self._questions.ask(
                 operations.DESCRIBE,
                 subject.uuid,
-                seconds=_DESCRIBE_SECONDS,
+                seconds=self._deadlines.describe,
                 missed="domain-unreadable",
                 subject=subject.uuid,
             )
@@ -314,7 +329,7 @@ class Observer:
         answers = self._questions.ask(
             operations.BLOCK_STATS,
             [(subject.uuid, process) for subject, process in asked],
-            seconds=_STATS_SECONDS,
+            seconds=self._deadlines.evidence,
             missed="qemu-unresponsive",
             subject=asked[0][0].uuid,
         )
@@ -374,7 +389,7 @@ class Observer:
         subject.guest_doubt = self._why_not_ask(subject, domain)
         if subject.guest_doubt is not None:
             return
-        timeout = self._options.agent_timeout
+        timeout = self._deadlines.agent
 
         def ask(command: str) -> bytes | Doubt:
             return self._questions.ask(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from typing import TypeVar
 
+from nova_diskaudit.audit.options import Deadlines
 from nova_diskaudit.facts import Doubt
 from nova_diskaudit.findings import CATALOGUE
 from nova_diskaudit.lane.errors import DeadlineMissed, LaneBroken, LaneRefused, NoToken
@@ -19,7 +20,8 @@ _TOO_LATE = Doubt(code="audit-deadline", detail="no answer within --timeout")
 class Questions:
     """Asks until the time of the sweep is over, then answers for everybody: too late."""
 
-    def __init__(self, lanes: Lanes, timeout: float) -> None:
+    def __init__(self, lanes: Lanes, timeout: float, deadlines: Deadlines) -> None:
+        self.deadlines = deadlines
         self._lanes = lanes
         self._end = time.monotonic() + timeout
 
@@ -51,6 +53,9 @@ class Questions:
         except NoToken:
             return Doubt(code="libvirt-busy")
         except LaneRefused as refusal:
+            if refusal.code == "no-connection":
+                # libvirtd's silence: no domain and no guest missed a deadline by it.
+                return Doubt(code="libvirt-busy", detail=refusal.detail)
             return known_doubt(refusal.code, refusal.detail, missed)
         except LaneBroken as broken:
             return Doubt(code=missed, detail=str(broken))

@@ -8,14 +8,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from nova_diskaudit.audit.images import STORAGE_SECONDS, Images
+from nova_diskaudit.audit.images import Images
 from nova_diskaudit.audit.options import Options
 from nova_diskaudit.audit.question import Questions
 from nova_diskaudit.facts import Doubt, Sighting, StorageFacts, StorageSighting
 from nova_diskaudit.lane import operations
 
-# Walking the image cache of a large host.
-_SCAN_SECONDS = 10.0
 _INCOMPLETE = "storage-scan-incomplete"
 
 
@@ -61,11 +59,12 @@ def _directories(images: Images, sightings: Iterable[Sighting]) -> dict[str, str
         for disk in sighting.domain.disks if sighting.domain else ():
             looked = sighting.disks[disk.target].layers
             for layer, facts in zip(disk.layers, looked, strict=False):
-                path = images.path(layer)
-                if not path or images.hangs(path):
+                identity = facts.storage_identity
+                if identity is None or identity in seen or layer.storage != "file":
                     continue
-                if facts.storage_identity and layer.storage == "file":
-                    seen.setdefault(facts.storage_identity, os.path.dirname(path))
+                path = images.path(layer)
+                if path and not images.hangs(path):
+                    seen[identity] = os.path.dirname(path)
     return seen
 
 
@@ -88,7 +87,10 @@ def _instances_paths(
 
 def _filesystem(questions: Questions, path: str) -> StorageFacts | Doubt:
     return questions.ask(
-        operations.FILESYSTEM, path, seconds=STORAGE_SECONDS, missed="storage-unresponsive"
+        operations.FILESYSTEM,
+        path,
+        seconds=questions.deadlines.storage,
+        missed="storage-unresponsive",
     )
 
 
@@ -105,7 +107,7 @@ def _add_instances_directory(
         operations.INSTANCES_DIRECTORY,
         path,
         frozenset(known_uuids),
-        seconds=_SCAN_SECONDS,
+        seconds=questions.deadlines.scan,
         missed=_INCOMPLETE,
     )
     sighting = found.get(where.identity, StorageSighting(facts=where))
@@ -120,7 +122,9 @@ def _add_managed_save(questions: Questions, found: dict[str, StorageSighting], p
     where = _filesystem(questions, path)
     if isinstance(where, Doubt) or where.identity not in found:
         return
-    answer = questions.ask(operations.MANAGED_SAVE, path, seconds=_SCAN_SECONDS, missed=_INCOMPLETE)
+    answer = questions.ask(
+        operations.MANAGED_SAVE, path, seconds=questions.deadlines.scan, missed=_INCOMPLETE
+    )
     sighting = found[where.identity]
     found[where.identity] = (
         msgspec.structs.replace(sighting, doubt=answer)

@@ -21,10 +21,10 @@ def main() -> int:
         # thread, which waits for them, is told.
         signal.pthread_sigmask(signal.SIG_BLOCK, service.SIGNALS)
         agent = service.Agent(conf, reload=lambda: read(words, where=where), tell=notify.notify)
+        return agent.run()
     except ConfigurationError as error:
         print(f"nova-diskaudit-agent: {error}", file=sys.stderr)
         return 2
-    return agent.run()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import threading
+from typing import Any
 
 from nova_diskaudit.conf import ConfigurationError
 
@@ -79,7 +81,11 @@ def _serve(arguments: argparse.Namespace) -> int:
         schema.sync(database)
     else:
         schema.require_newest(database)
-    application = app.build(conf, app.service_of(conf, database))
+    made = app.service_of(conf, database)
+    application = app.build(conf, made)
+    stop = threading.Event()
+    if made.nova:
+        _keep_map(conf, database, stop)
     server = waitress.create_server(
         application,
         host=arguments.host,
@@ -91,8 +97,27 @@ def _serve(arguments: argparse.Namespace) -> int:
         clear_untrusted_proxy_headers=False,
     )
     logging.getLogger(__name__).info("Listening on http://%s:%d", arguments.host, arguments.port)
-    server.run()
+    try:
+        server.run()
+    finally:
+        stop.set()
     return 0
+
+
+def _keep_map(conf: Any, database: Any, stop: threading.Event) -> None:
+    """The map of Nova, in a thread of its own; where uWSGI serves, it is a process of its own."""
+    from nova_diskaudit.cloud import connection, nova
+    from nova_diskaudit.reconcile import nova_map
+
+    cloud = nova.Nova(connection.connect(conf))
+    options = {
+        "stop": stop,
+        "interval_seconds": conf.nova.interval,
+        "whole_every_seconds": conf.nova.full_interval,
+    }
+    threading.Thread(
+        target=nova_map.keep, args=(database, cloud), kwargs=options, name="nova-map", daemon=True
+    ).start()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import signal
 import sys
+import threading
 import uuid
 from typing import Any
 
@@ -27,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         conf = service.read(arguments.config_file)
         database = engine.create(conf.database.connection, **service.database(conf))
-        status: int = arguments.run(database, arguments)
+        status: int = arguments.run(database, arguments, conf)
         return status
     except (ConfigurationError, errors.StoreError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
@@ -72,6 +74,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     renew.add_argument("host", nargs="?", help="only this one (default: all hosts)")
 
+    nova = nouns.add_parser("nova", help="the map of Nova's instances").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    refresh = _command(nova, "refresh", _nova_refresh, "ask Nova what changed")
+    refresh.add_argument(
+        "--forever",
+        action="store_true",
+        help="again and again, as [nova] interval says; several may run, one of them works",
+    )
+
     purge = _command(
         nouns, "purge", _purge, "remove silent hosts and what Nova deleted, as of some time ago"
     )
@@ -97,7 +109,7 @@ def _days(text: str) -> datetime.timedelta:
 _days.__name__ = "number of days"  # argparse says: invalid <name> value
 
 
-def _db_sync(database: Any, arguments: argparse.Namespace) -> int:
+def _db_sync(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
     from nova_diskaudit.store import schema
 
     schema.sync(database)
@@ -105,14 +117,14 @@ def _db_sync(database: Any, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _db_version(database: Any, arguments: argparse.Namespace) -> int:
+def _db_version(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
     from nova_diskaudit.store import schema
 
     print(schema.current(database) or "none")
     return 0
 
 
-def _db_check(database: Any, arguments: argparse.Namespace) -> int:
+def _db_check(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
     from nova_diskaudit.store import errors, schema
 
     try:
@@ -126,7 +138,7 @@ def _db_check(database: Any, arguments: argparse.Namespace) -> int:
     return 1 if differences else 0
 
 
-def _host_enroll(database: Any, arguments: argparse.Namespace) -> int:
+def _host_enroll(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
     from nova_diskaudit.store import enrollment, moment
 
     now = moment.of(datetime.datetime.now(datetime.UTC))
@@ -134,7 +146,7 @@ def _host_enroll(database: Any, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _host_revoke(database: Any, arguments: argparse.Namespace) -> int:
+def _host_revoke(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
     from nova_diskaudit.store import enrollment
 
     revoked = enrollment.revoke(database, arguments.host, arguments.credential)
@@ -142,7 +154,7 @@ def _host_revoke(database: Any, arguments: argparse.Namespace) -> int:
     return 0 if revoked else 1
 
 
-def _host_list(database: Any, arguments: argparse.Namespace) -> int:
+def _host_list(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
     from nova_diskaudit.store import enrollment, moment
 
     for one in enrollment.listed(database, arguments.host):
@@ -151,7 +163,7 @@ def _host_list(database: Any, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _host_demand_full(database: Any, arguments: argparse.Namespace) -> int:
+def _host_demand_full(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
     from nova_diskaudit.store import host
 
     demanded = host.demand_full(database, arguments.host, new_id=lambda: str(uuid.uuid4()))
@@ -159,7 +171,39 @@ def _host_demand_full(database: Any, arguments: argparse.Namespace) -> int:
     return 0 if demanded else 1
 
 
-def _purge(database: Any, arguments: argparse.Namespace) -> int:
+def _nova_refresh(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
+    from nova_diskaudit.cloud import connection, nova
+    from nova_diskaudit.reconcile import nova_map
+
+    cloud = nova.Nova(connection.connect(conf))
+    if arguments.forever:
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        nova_map.keep(
+            database,
+            cloud,
+            stop=stop,
+            interval_seconds=conf.nova.interval,
+            whole_every_seconds=conf.nova.full_interval,
+        )
+        return 0
+    done = nova_map.refresh(
+        database,
+        cloud,
+        clock=lambda: datetime.datetime.now(datetime.UTC),
+        whole_every_seconds=conf.nova.full_interval,
+    )
+    if not done.ran:
+        print("another process does it now")
+        return 0
+    print(f"{done.instances} instances told, {done.news} of them news")
+    if done.problem is not None:
+        print(done.problem)
+    return 0 if done.problem is None else 1
+
+
+def _purge(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
     from nova_diskaudit.store import purge
 
     before = datetime.datetime.now(datetime.UTC) - arguments.older_than

@@ -25,6 +25,8 @@ def resolve(
     arguments: argparse.Namespace, progress: Callable[[str, int, int], None] | None
 ) -> audit.Options:
     """The engine's options; the command line wins over the file, the file over the defaults."""
+    import msgspec
+
     from nova_diskaudit import audit
 
     settings = _settings(arguments)
@@ -32,17 +34,14 @@ def resolve(
         path_map = tuple(conf.path_pair(pair) for pair in arguments.path_map)
     except ValueError as error:
         raise UsageError(f"--path-map: {error}") from error
-    state_path = settings.state_path
-    return audit.Options(
-        uri=settings.uri if arguments.connect is None else arguments.connect,
+    wanted = audit.from_settings(settings)
+    return msgspec.structs.replace(
+        wanted,
+        uri=wanted.uri if arguments.connect is None else arguments.connect,
         instances=tuple(arguments.instance) if arguments.command == "audit" else (),
-        ask_guests=settings.ask_guests and not arguments.no_guest,
-        timeout=settings.timeout if arguments.timeout is None else arguments.timeout,
-        path_map=path_map or settings.path_map,
-        instances_path=settings.instances_path,
-        managed_save_path=settings.managed_save_path,
-        state_path=pathlib.Path(state_path) if state_path else None,
-        agent_timeout=settings.agent_timeout,
+        ask_guests=wanted.ask_guests and not arguments.no_guest,
+        timeout=wanted.timeout if arguments.timeout is None else arguments.timeout,
+        path_map=path_map or wanted.path_map,
         progress=progress,
     )
 

@@ -26,6 +26,10 @@ class Settings(NamedTuple):
     instances_path: str | None = None
     managed_save_path: str | None = None
     state_path: str | None = None
+    inventory_timeout: float = 15.0
+    describe_timeout: float = 3.0
+    storage_timeout: float = 2.0
+    evidence_timeout: float = 5.0
     agent_timeout: float = 3.0
     ask_guests: bool = True
 
@@ -70,6 +74,9 @@ def read(words: list[str], *, where: str, debug: bool = False) -> cfg.ConfigOpts
         else:
             conf(words, project="nova-diskaudit")
         settings(conf)  # every value is looked at now, not when it is first needed
+        for _ in opts.values(conf):
+            pass  # every value is looked at now, not when it is first needed
+        settings(conf)
         if debug:
             conf.set_override("debug", True)
         log.setup(conf, "nova-diskaudit")
@@ -91,6 +98,10 @@ def settings(conf: cfg.ConfigOpts) -> Settings:
         instances_path=conf.audit.instances_path,
         managed_save_path=conf.audit.managed_save_path,
         state_path=conf.audit.state_path,
+        inventory_timeout=conf.audit.inventory_timeout,
+        describe_timeout=conf.audit.describe_timeout,
+        storage_timeout=conf.audit.storage_timeout,
+        evidence_timeout=conf.audit.evidence_timeout,
         agent_timeout=conf.audit.agent_timeout,
         ask_guests=conf.guest.enabled,
     )

@@ -19,6 +19,32 @@ Seconds after which a sweep ends with everything that is known by then. What was
 reported with the code of the reason.""",
     ),
     cfg.FloatOpt(
+        "inventory_timeout",
+        default=DEFAULTS.inventory_timeout,
+        min=1,
+        help="Seconds for libvirt's list of domains. A healthy one takes milliseconds.",
+    ),
+    cfg.FloatOpt(
+        "describe_timeout",
+        default=DEFAULTS.describe_timeout,
+        min=0.5,
+        help="Seconds for the description (XML) of one domain.",
+    ),
+    cfg.FloatOpt(
+        "storage_timeout",
+        default=DEFAULTS.storage_timeout,
+        min=0.5,
+        help="""
+Seconds for a look at the images of one domain on one mount. A mount that misses it is left alone
+until the question is answered, and no domain on it is asked for block statistics.""",
+    ),
+    cfg.FloatOpt(
+        "evidence_timeout",
+        default=DEFAULTS.evidence_timeout,
+        min=0.5,
+        help="Seconds for the block statistics of up to eight domains.",
+    ),
+    cfg.FloatOpt(
         "agent_timeout",
         default=DEFAULTS.agent_timeout,
         min=1,

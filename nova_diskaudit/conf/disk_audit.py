@@ -31,6 +31,8 @@ not be sent stays in the spool, and the publisher tries again.""",
 
 AUTH = loading.get_auth_common_conf_options()
 SESSION = keystoneauth.chosen(loading.get_session_conf_options(), _SESSION)
+#: What this release of keystoneauth can be told about TLS.
+TLS = tuple(one.dest for one in SESSION if one.dest.startswith("tls_"))
 ADAPTER = keystoneauth.chosen(loading.get_adapter_conf_options(include_deprecated=False), _ADAPTER)
 RETRIES = [_retries("connect_retries"), _retries("status_code_retries")]
 TIMEOUT = cfg.FloatOpt(
@@ -70,7 +72,11 @@ def register(conf: cfg.ConfigOpts) -> None:
 
     :raises ValueError: for a value that cannot be used.
     """
-    conf.register_group(GROUP)
-    conf.register_opts(OPTIONS, group=GROUP)
+    # A group of its own: oslo.config shares the options of one that is registered twice, and the
+    # next configuration may have another kind of credentials.
+    group = cfg.OptGroup(GROUP.name, title=GROUP.title)
+    conf.register_group(group)
+    conf.register_opts(OPTIONS, group=group)
+    loading.register_auth_conf_options(conf, GROUP.name)
     for one in OPTIONS:
         conf[GROUP.name][one.dest]

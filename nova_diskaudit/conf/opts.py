@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The groups: for registration, and for ``oslo-config-generator`` by its entry point."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
 from oslo_config import cfg
 
 from nova_diskaudit.conf import agent, audit, exporter, guest, hypervisor, publisher
@@ -23,6 +28,17 @@ def registered() -> list[tuple[cfg.OptGroup | None, list[cfg.Opt]]]:
     (:func:`nova_diskaudit.conf.disk_audit.register`).
     """
     return [(None, agent.DEFAULTS), *((module.GROUP, module.OPTIONS) for module in GROUPS)]
+
+
+def values(conf: cfg.ConfigOpts) -> Iterator[tuple[str, cfg.Opt, Any]]:
+    """Name (``[group] option``), option and value of each that :func:`register` makes known.
+
+    :raises ValueError: for a value that its type refuses; oslo.config looks at one only then.
+    """
+    for group, options in registered():
+        for option in options:
+            value = (conf if group is None else conf[group.name])[option.dest]
+            yield f"[{group.name if group else 'DEFAULT'}] {option.dest}", option, value
 
 
 def list_opts() -> list[tuple[cfg.OptGroup | None, list[cfg.Opt]]]:

@@ -17,6 +17,7 @@ the agent serves this host alone.""",
         "spool_max_bytes",
         default=64 * 2**20,
         min=2**20,
+        mutable=True,
         help="""
 Bytes of states that may wait while the central service is away. The newest is always kept.""",
     ),
@@ -24,15 +25,25 @@ Bytes of states that may wait while the central service is away. The newest is a
         "spool_max_age",
         default=7 * 86400,
         min=3600,
+        mutable=True,
         help="Seconds after which a waiting state is given up. The newest is always kept.",
     ),
     cfg.IntOpt(
         "backoff_max",
         default=600,
         min=1,
+        mutable=True,
         help="""
 Seconds between two attempts while the central service does not take reports, at most; a
 Retry-After of the service wins.""",
     ),
-    cfg.IntOpt("timeout", default=60, min=1, help="Seconds for one request."),
+    cfg.IntOpt(
+        "timeout",
+        default=60,
+        min=1,
+        mutable=True,
+        help="""
+Seconds for one request from its beginning to the last byte of its answer, Keystone included,
+however the other side spends them.""",
+    ),
 ]

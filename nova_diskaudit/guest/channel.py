@@ -26,6 +26,8 @@ _DENIED = frozenset(
 # Not named by the bindings of libvirt before 11.2.
 _AGENT_COMMAND_TIMEOUT = 112
 _AGENT_COMMAND_FAILED = 113
+# A reply of more than 10 MiB is a system error to libvirt (9.0, qemuAgentIOProcessData).
+_ENDLESS = "No complete agent response"
 
 
 class AgentError(Exception):
@@ -54,8 +56,9 @@ def agent(connection: libvirt.virConnect, uuid: str, command: str, timeout_secon
         reply = libvirt_qemu.qemuAgentCommand(domain, command, timeout_seconds, 0)
     except libvirt.libvirtError as error:
         raise translate(error) from None
-    except UnicodeDecodeError:
-        raise AgentError("agent-reply-invalid", "the reply is not UTF-8") from None
+    except (UnicodeDecodeError, SystemError):
+        # The latter when libvirt quotes the guest in an error that the bindings cannot decode.
+        raise AgentError("agent-reply-invalid", "what the guest says is not UTF-8") from None
     if not isinstance(reply, str):
         raise AgentError("agent-reply-invalid", "there was no reply")
     # Before encoding, so that a huge reply is not held twice.
@@ -92,7 +95,7 @@ def translate(error: libvirt.libvirtError) -> AgentError:
         return AgentError("agent-timeout", text)
     if number == _AGENT_COMMAND_FAILED or "unable to execute QEMU agent command" in text:
         return AgentError("agent-error", text)
-    if number in (libvirt.VIR_ERR_RPC, libvirt.VIR_ERR_INTERNAL_ERROR):
+    if number in (libvirt.VIR_ERR_RPC, libvirt.VIR_ERR_INTERNAL_ERROR) or _ENDLESS in text:
         return AgentError("agent-reply-invalid", text)
     return AgentError("agent-error", text)
 

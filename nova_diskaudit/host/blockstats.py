@@ -45,6 +45,8 @@ def block_stats(
             domain = lookup(connection, uuid)
             look_first(domain, process)
         except HostError as error:
+            if not connection.isAlive():
+                raise  # not about this domain: libvirt hung up, and all are asked once more
             answers[uuid] = StatsAnswer(disks={}, code=error.code, detail=error.detail)
         else:
             answers[uuid] = StatsAnswer(disks={})

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What libvirt tells by itself: domains that started, stopped, or got other disks.
 
-libvirt delivers events to an event loop of the client, which runs in a thread here; a caller
-takes what has gathered. They are hints about whom to look at, and nothing is concluded from
+Events arrive while libvirt's event loop runs, which is while somebody asks for them; what comes
+between waits in the socket. They are hints about whom to look at, and nothing is concluded from
 them: libvirt drops events for a client that reads too slowly, and sends none while it is away.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
 
@@ -33,19 +32,9 @@ _WATCHED: dict[int, EventKind] = {
 }
 
 
-def start_loop() -> None:
-    """Run libvirt's event loop in a thread; to be called before any connection is opened."""
+def prepare() -> None:
+    """Register libvirt's event loop; to be called before any connection is opened."""
     libvirt.virEventRegisterDefaultImpl()
-    threading.Thread(target=_loop, name="libvirt events", daemon=True).start()
-
-
-def _loop() -> None:
-    while True:
-        try:
-            libvirt.virEventRunDefaultImpl()
-        except libvirt.libvirtError:
-            # It fails when poll(2) does; the connection's end is noticed by take().
-            time.sleep(1.0)
 
 
 class _Gathered:
@@ -53,7 +42,6 @@ class _Gathered:
 
     def __init__(self, connection: libvirt.virConnect) -> None:
         self.connection = connection
-        self._changed = threading.Condition()
         self._events: dict[Event, None] = {}
         self._lost = True  # whatever happened before this connection
         self._ended = False
@@ -65,26 +53,32 @@ class _Gathered:
 
     def _happened(self, connection: Any, domain: libvirt.virDomain, *details: Any) -> None:
         event = Event(uuid=domain.UUIDString(), kind=details[-1])
-        with self._changed:
-            if len(self._events) < _MOST_EVENTS:
-                self._events[event] = None
-            elif event not in self._events:
-                self._lost = True
-            self._changed.notify_all()
+        if len(self._events) < _MOST_EVENTS:
+            self._events[event] = None
+        elif event not in self._events:
+            self._lost = True
 
     def _end(self, connection: Any, reason: int, opaque: Any) -> None:
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
+        self._ended = True
 
     def take(self, seconds: float) -> Events:
-        with self._changed:
-            self._changed.wait_for(lambda: self._events or self._lost or self._ended, seconds)
-            if self._ended:
-                raise HostError("no-connection", "libvirt closed the connection for events")
-            taken = Events(events=tuple(self._events), lost=self._lost)
-            self._events, self._lost = {}, False
-            return taken
+        until = time.monotonic() + seconds
+        # The loop waits for a socket or a timer; this one ends the wait.
+        timer = libvirt.virEventAddTimeout(max(1, round(seconds * 1000)), _nothing, None)
+        try:
+            while not (self._events or self._lost or self._ended) and time.monotonic() < until:
+                libvirt.virEventRunDefaultImpl()
+        finally:
+            libvirt.virEventRemoveTimeout(timer)
+        if self._ended:
+            raise HostError("no-connection", "libvirt closed the connection for events")
+        taken = Events(events=tuple(self._events), lost=self._lost)
+        self._events, self._lost = {}, False
+        return taken
+
+
+def _nothing(timer: int, opaque: Any) -> None:
+    """The loop has been woken up, which is all."""
 
 
 _gathered: list[_Gathered] = []

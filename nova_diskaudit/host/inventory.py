@@ -106,6 +106,35 @@ def describe(connection: libvirt.virConnect, uuid: str) -> Domain:
     return domxml.parse(xml, state=state, seen_at=seen_at)
 
 
+def digests(connection: libvirt.virConnect, uuids: list[str]) -> list[bytes | None]:
+    """The digest of each domain's description, in the same order.
+
+    None where there is none to be had now: the domain is gone, or this libvirt would wait behind
+    the job of another caller, however young.
+    """
+    waits = _version(connection) >= _WAITS_SINCE_LIBVIRT
+    return [_digest(connection, uuid, waits=waits) for uuid in uuids]
+
+
+def _digest(connection: libvirt.virConnect, uuid: str, *, waits: bool) -> bytes | None:
+    try:
+        domain = lookup(connection, uuid)
+        if waits and _has_job(domain):
+            return None
+        return domxml.digest(domain.XMLDesc(0))
+    except (HostError, libvirt.libvirtError):
+        return None
+
+
+def _has_job(domain: libvirt.virDomain) -> bool:
+    try:
+        return control_of(domain).state != "ok"
+    except HostError as error:
+        if error.code == "guest-not-running":
+            return False
+        raise
+
+
 def control(connection: libvirt.virConnect, uuid: str, process: Process | None) -> Control | None:
     """What libvirt's monitor of this domain is doing; None when ``process`` does not run any more.
 

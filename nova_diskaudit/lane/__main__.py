@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -I -m nova_diskaudit.lane KIND URI``: started by the parent, never by hand."""
+"""``python -I -m nova_diskaudit.lane URI``: started by the parent, never by hand."""
 
 import sys
 
-from nova_diskaudit.lane.worker import main
+from nova_diskaudit.lane.forker import main
 
-main(*sys.argv[1:3])
+main(sys.argv[1])

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
+import signal
 import socket
-import subprocess
-import sys
+import threading
 import time
 
 import msgspec
@@ -16,51 +17,50 @@ import msgspec
 from nova_diskaudit.lane import wire
 from nova_diskaudit.lane.operations import Kind
 
-# What libvirt's client library itself looks at; nothing else passes from our environment.
-_ENVIRONMENT = ("HOME", "PATH", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "TZ")
 _START_SECONDS = 30.0
-
-#: what a child runs, before its kind and URI; -I keeps out the current directory and PYTHON*
-COMMAND: tuple[str, ...] = (sys.executable, "-I", "-m", "nova_diskaudit.lane")
+# From the end of its socket until the nursery has told how it ended.
+_FATE_SECONDS = 1.0
 
 
 class ChildDied(Exception):
     """It ended, or broke the protocol; the text says which."""
 
 
+class _HungUp(Exception):
+    """Nothing can be sent or received any more."""
+
+
 class Child:
     """A lane process with at most one request on its way.
 
-    Must be made in a thread that lives as long as the child may: the kernel kills the child when
-    the thread that started it ends, not the process (prctl(2), ``PR_SET_PDEATHSIG``).
+    It is made before it is born: what is asked meanwhile waits in its socket. One thread (the
+    supervisor's) tells of its birth and end, kills it and reaps it; any other may ask.
     """
 
-    def __init__(self, kind: Kind, uri: str) -> None:
+    def __init__(self, kind: Kind, ours: socket.socket) -> None:
         self.kind = kind
+        self.pid: int | None = None
+        self.pidfd: int | None = None
+        self._socket = ours
+        self._socket.setblocking(False)
         self._serial = wire.READY
         self._reader = wire.FrameReader()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self._process = subprocess.Popen(
-                    [*COMMAND, kind, uri],
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    # Its own session: what is typed on our terminal is not for it.
-                    start_new_session=True,
-                    env=_environment(),
-                )
-            except BaseException:
-                ours.close()
-                raise
-        ours.setblocking(False)
-        self._socket = ours
+        self._is_doomed = False
+        self._fate: str | None = None
+        self._has_fate = threading.Event()
 
-    @property
-    def pid(self) -> int:
-        """Its process id; ours until :meth:`reap` returned true."""
-        return self._process.pid
+    def born(self, pid: int, pidfd: int) -> None:
+        """It has begun, as this process; ``pidfd`` is its own from now on."""
+        self.pid, self.pidfd = pid, pidfd
+        if self._is_doomed:
+            self.kill()
+
+    def ended(self, fate: str) -> None:
+        """It has ended, or will never be born. ``fate`` is how, as in "was killed by signal 9"."""
+        self._fate = fate
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._has_fate.set()
 
     def fileno(self) -> int:
         """The descriptor that becomes readable when a reply arrives."""
@@ -73,21 +73,27 @@ class Child:
 
         :raises ChildDied: when the child cannot answer any more.
         """
-        ready = self._start()
-        if ready is not None:
-            return ready
-        until = time.monotonic() + seconds
-        self._serial += 1
-        request = wire.frame(wire.Request(self._serial, operation, arguments))
-        self._send(request, until)
-        return self._receive(until)
+        try:
+            ready = self._start()
+            if ready is not None:
+                return ready
+            until = time.monotonic() + seconds
+            self._serial += 1
+            request = wire.frame(wire.Request(self._serial, operation, arguments))
+            self._send(request, until)
+            return self._receive(until)
+        except _HungUp as hung_up:
+            raise ChildDied(self._epitaph(hung_up)) from None
 
     def late_reply(self) -> wire.Reply | None:
         """What has arrived since :meth:`ask` gave up; None when it is not yet whole.
 
         :raises ChildDied: when the child cannot answer any more.
         """
-        return self._receive(time.monotonic())
+        try:
+            return self._receive(time.monotonic())
+        except _HungUp as hung_up:
+            raise ChildDied(f"the {self.kind} lane hung up{hung_up}") from None
 
     def is_usable(self) -> bool:
         """Whether it lives and nothing unexpected waits to be read."""
@@ -99,15 +105,26 @@ class Child:
 
     def kill(self) -> None:
         """End it. A process that waits for storage in the kernel dies only afterwards."""
+        self._is_doomed = True
         # Not closed yet: another thread may wait on it, and is to see its end.
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._process.kill()
+        if self.pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def reap(self) -> bool:
-        """Whether it has ended; it is no zombie then."""
-        if self._process.poll() is None:
-            return False
+        """Whether it has ended; its descriptors are closed then."""
+        if self.pidfd is None:
+            if self._fate is None:
+                return False
+        else:
+            poll = select.poll()
+            poll.register(self.pidfd, select.POLLIN)
+            if not poll.poll(0):
+                return False
+            os.close(self.pidfd)
+            self.pidfd = None
         self._socket.close()
         return True
 
@@ -129,7 +146,7 @@ class Child:
                 if not self._wait(select.POLLOUT, until):
                     raise ChildDied(f"the {self.kind} lane does not read") from None
             except OSError as error:
-                raise ChildDied(self._epitaph(error)) from None
+                raise _HungUp(f" ({error.strerror})") from None
 
     def _receive(self, until: float) -> wire.Reply | None:
         try:
@@ -141,11 +158,11 @@ class Child:
                         return None
                     continue
                 if not piece:
-                    raise ChildDied(self._epitaph(None))
+                    raise _HungUp
                 self._reader.feed(piece)
             reply = wire.decode_reply(self._reader.take())
         except OSError as error:
-            raise ChildDied(self._epitaph(error)) from None
+            raise _HungUp(f" ({error.strerror})") from None
         except wire.ProtocolError as error:
             raise ChildDied(f"the {self.kind} lane does not speak the protocol: {error}") from None
         if reply.serial != self._serial:
@@ -153,31 +170,16 @@ class Child:
         return reply
 
     def _wait(self, events: int, until: float) -> bool:
+        fd = self._socket.fileno()
+        if fd < 0:
+            raise OSError(errno.EBADF, "it was closed meanwhile")
         poll = select.poll()
-        poll.register(self._socket, events)
+        poll.register(fd, events)
         remaining = until - time.monotonic()
         return bool(poll.poll(max(0.0, remaining) * 1000))
 
-    def _epitaph(self, error: OSError | None) -> str:
-        # It has closed its end, so its status follows at once, unless somebody stopped it.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(0.2)
-        status = self._process.returncode
-        if status is None:
-            return f"the {self.kind} lane hung up" + (f" ({error.strerror})" if error else "")
-        if status < 0:
-            return f"the {self.kind} lane was killed by signal {-status}"
-        if self._serial == wire.READY:
-            # Its own words went to /dev/null; nearly always the import failed.
-            return (
-                f"the {self.kind} lane did not start (status {status}): "
-                f"is nova_diskaudit installed for {sys.executable}?"
-            )
-        return f"the {self.kind} lane ended with status {status}"
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    kept |= {name: value for name, value in os.environ.items() if name.startswith("LIBVIRT_")}
-    # The messages of libvirt's client library are read, so they must not be translated.
-    return kept | {"LC_ALL": "C.UTF-8"}
+    def _epitaph(self, hung_up: _HungUp) -> str:
+        # Its end is told at once, unless somebody stopped the nursery.
+        if self._has_fate.wait(_FATE_SECONDS):
+            return f"the {self.kind} lane {self._fate}"
+        return f"the {self.kind} lane hung up{hung_up}"

@@ -117,6 +117,11 @@ LIST_STATES: Operation[list[Listed]] = Operation("monitor", "list_states", tuple
 #: (uuid)
 DESCRIBE: Operation[Domain] = Operation("monitor", "describe", tuple[str], Domain)
 
+#: (UUIDs); the digest of each description, None where it is not to be had now
+DIGESTS: Operation[list[bytes | None]] = Operation(
+    "monitor", "digests", tuple[list[str]], list[bytes | None]
+)
+
 #: (uuid, the process it is expected to be); None when no such QEMU runs
 CONTROL: Operation[Control | None] = Operation(
     "monitor", "control", tuple[str, Process | None], Control | None
@@ -160,6 +165,7 @@ ALL: tuple[Operation[Any], ...] = (
     LIST_DOMAINS,
     LIST_STATES,
     DESCRIBE,
+    DIGESTS,
     CONTROL,
     BLOCK_STATS,
     BLOCK_INFO,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one thread that starts children, listens for late replies, and buries the dead."""
+"""The one thread that has children started, listens for late replies, and buries the dead."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from collections.abc import Callable
 
 from nova_diskaudit.lane import wire
 from nova_diskaudit.lane.child import Child, ChildDied
+from nova_diskaudit.lane.nursery import Nursery
 from nova_diskaudit.lane.operations import Kind
 
-_REAP_SECONDS = 0.05
+# A nursery that was killed, until it is gone.
+_END_SECONDS = 1.0
 
 #: called with the late reply, or with None when the child died first
 Late = Callable[[wire.Reply | None], None]
 
 
 class Supervisor:
-    """Owns every child from its start until it is reaped.
+    """Owns the nursery and every child, from its start until it is reaped.
 
-    Children are started in its thread, because the kernel kills them when the thread that
-    started them ends (prctl(2)), and callers' threads come and go.
+    The nursery is started in its thread, because the kernel kills it, and so every child, when
+    the thread that started it ends (prctl(2)), and callers' threads come and go. One that has
+    ended is replaced when the next child is wanted.
     """
 
     def __init__(self, uri: str) -> None:
@@ -35,6 +38,7 @@ class Supervisor:
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
+        self._nursery: Nursery | None = None
         self._children: set[Child] = set()
         self._ending: set[Child] = set()
         self._parked: dict[int, tuple[Child, Late]] = {}
@@ -45,7 +49,7 @@ class Supervisor:
         self._thread.start()
 
     def spawn(self, kind: Kind) -> Child:
-        """Start a child.
+        """Start a child, without waiting until it can be asked.
 
         :raises OSError: when the system has no room for one, or the lanes are closed.
         """
@@ -56,7 +60,7 @@ class Supervisor:
             try:
                 if self._stop_at is not None:
                     raise _closed()
-                child = Child(kind, self._uri)
+                child = self._open_nursery().child(kind)
                 self._children.add(child)
                 outcome.append(child)
             except BaseException as error:
@@ -94,6 +98,8 @@ class Supervisor:
 
         def begin() -> None:
             self._stop_at = time.monotonic() + seconds
+            if self._nursery is not None and self._nursery.is_starting:
+                self._nursery.give_up("is not needed any more")
             for child in list(self._children):
                 self._end(child)
 
@@ -113,17 +119,74 @@ class Supervisor:
 
     def _run(self) -> None:
         while self._stop_at is None or (self._ending and time.monotonic() < self._stop_at):
-            wait = _REAP_SECONDS * 1000 if self._ending else None
-            if self._stop_at is not None:
-                wait = 5
-            for fd, _ in self._poll.poll(wait):
+            for child in self._ending:
+                if child.pidfd is not None:
+                    self._poll.register(child.pidfd, select.POLLIN)
+            for fd, _ in self._poll.poll(self._patience()):
                 if fd == self._wake_in:
                     self._obey()
+                elif self._nursery is not None and fd == self._nursery.fileno():
+                    self._hear(self._nursery)
+                elif self._nursery is not None and fd == self._nursery.pidfd:
+                    self._bury(self._nursery)
                 else:
                     self._listen(fd)
-            for child in [c for c in self._ending if c.reap()]:
-                self._ending.discard(child)
-                self._children.discard(child)
+            if self._nursery is not None:
+                self._nursery.give_up_if_silent()
+            self._reap()
+        if self._nursery is not None:
+            self._nursery.close(self._stop_at - time.monotonic())
+
+    def _reap(self) -> None:
+        for child in list(self._ending):
+            pidfd = child.pidfd
+            if not child.reap():
+                continue
+            self._ending.discard(child)
+            self._children.discard(child)
+            self._forget(pidfd)
+
+    def _patience(self) -> float | None:
+        """Milliseconds until there is something to do even if nothing is told."""
+        until = [] if self._stop_at is None else [self._stop_at]
+        if self._nursery is not None:
+            answer = self._nursery.answers_until()
+            until += [] if answer is None else [answer]
+        return max(0.0, min(until) - time.monotonic()) * 1000 if until else None
+
+    def _open_nursery(self) -> Nursery:
+        """The nursery, a fresh one if need be.
+
+        :raises OSError: when the system has no room for it, or the last one does not end.
+        """
+        if self._nursery is not None and not self._nursery.is_usable():
+            self._nursery.await_end(_END_SECONDS)
+            self._bury(self._nursery)
+            if self._nursery is not None:
+                raise OSError(0, "the nursery does not end")
+        if self._nursery is None:
+            self._nursery = Nursery(self._uri)
+            self._poll.register(self._nursery.fileno(), select.POLLIN)
+            self._poll.register(self._nursery.pidfd, select.POLLIN)
+        return self._nursery
+
+    def _hear(self, nursery: Nursery) -> None:
+        if not nursery.hear():
+            # Its end follows; the socket would be readable until then.
+            self._forget(nursery.fileno())
+
+    def _bury(self, nursery: Nursery) -> None:
+        """Forget it if it has ended."""
+        descriptors = nursery.fileno(), nursery.pidfd
+        if nursery.bury():
+            self._nursery = None
+            for fd in descriptors:
+                self._forget(fd)
+
+    def _forget(self, fd: int | None) -> None:
+        if fd is not None:
+            with contextlib.suppress(KeyError):  # it was not listened to
+                self._poll.unregister(fd)
 
     def _obey(self) -> None:
         while True:

@@ -4,7 +4,8 @@
 Killing the caller frees no worker: libvirtd keeps it until QEMU answers (measured on 9.0). So a
 token comes back with the reply and with nothing else. A call that missed its deadline is
 *parked*; one whose caller died is an *orphan*, which ends when its cause has provably ended.
-Both are remembered in a file, so that repeated runs do not pin one more worker each.
+Every call is remembered in a file from before it begins until its reply, so that runs which are
+killed in the middle of their calls do not pin more workers each.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class Tokens:
                 if len(holders) < LIMITS[kind]:
                     holder = _holder(kind, subject, process, others, expires_after)
                     self._active[holder.id] = holder
-                    return holder
+                    break
                 orphans = [h for h in self._orphans.values() if h.kind == kind]
                 rested = time.monotonic() - self._settled_at >= _SETTLE_SECONDS
                 if orphans and rested and not settled:
@@ -131,15 +132,16 @@ class Tokens:
                 else:
                     raise NoToken(kind, tuple(h.subject for h in holders))
             self._settle(orphans)
+        self._remember(add=[holder])
+        return holder
 
     def give_back(self, holder: Holder) -> None:
         """The reply has arrived."""
         with self._changed:
-            was_parked = self._parked.pop(holder.id, None) is not None
+            self._parked.pop(holder.id, None)
             self._active.pop(holder.id, None)
             self._changed.notify_all()
-        if was_parked:
-            self._remember(forget=[holder])
+        self._remember(forget=[holder])
 
     def park(self, holder: Holder) -> None:
         """The call missed its deadline and goes on."""
@@ -302,9 +304,8 @@ class _Memory:
             os.unlink(fresh)
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
+            # Not synced to the disk: after another boot nothing of it holds.
             file.write(msgspec.json.encode(content))
-            file.flush()
-            os.fsync(file.fileno())
         os.replace(fresh, self._path)
 
     def _say(self, error: OSError) -> None:

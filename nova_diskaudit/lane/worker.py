@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The child's side of a lane: reads a request, calls ``host`` or ``guest``, sends the reply.
 
-It imports only what its kind needs. It ends at the end of its input, and the kernel kills it
-when its parent dies, so that it outlives nobody.
+It is forked from the nursery (:mod:`nova_diskaudit.lane.forker`) and opens what its kind needs. It
+ends at the end of its input, and the kernel kills it when the nursery dies, so that it outlives
+nobody.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
+import importlib
 import os
 import signal
 from collections.abc import Callable
@@ -18,30 +22,60 @@ import msgspec
 from nova_diskaudit.lane import operations, wire
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _MAX_DETAIL_CHARACTERS = 1000
+_SOCKET = 3
+
+# What :func:`bindings` imports, so that it costs time and memory once.
+_ROOMS = (
+    "nova_diskaudit.host.instances",
+    "nova_diskaudit.host.storage.signature",
+    "nova_diskaudit.lane.connection",
+    "nova_diskaudit.host.inventory",
+    "nova_diskaudit.host.blockstats",
+    "nova_diskaudit.host.events",
+    "nova_diskaudit.guest.channel",
+)
+_DECODERS: dict[str, msgspec.msgpack.Decoder[Any]] = {
+    o.name: msgspec.msgpack.Decoder(o.arguments) for o in operations.ALL
+}
+_prctl = ctypes.CDLL(None).prctl
 
 Handler = Callable[..., Any]
 
 
-def main(kind: str, uri: str) -> None:
-    """Serve requests on the socket that is standard input until it ends."""
-    _die_with_parent()
-    # Ctrl-C on the terminal is for the parent, which then ends us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    fd = os.dup(0)
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for standard in (0, 1, 2):
-        os.dup2(null, standard)
-    os.close(null)
-    os.chdir("/")
+def preload() -> None:
+    """Import what lanes need. Without libvirt's bindings it is less, and :func:`bindings` says so.
+
+    Nothing of it opens a file or a connection, or starts a thread.
+    """
+    with contextlib.suppress(ImportError):
+        for room in _ROOMS:
+            importlib.import_module(room)
+
+
+def main(kind: str, uri: str, end: int, parent: int) -> None:
+    """Serve requests on the socket ``end`` until it ends; ``parent`` is the nursery's process id.
+
+    Called in a process that was just forked: standard input, output and errors lead nowhere, and
+    everything else that it has open is the nursery's and is closed.
+    """
+    die_with_parent()
+    if os.getppid() != parent:
+        return  # it had died before
+    name_process(f"lane-{kind}")
+    os.setsid()
+    os.dup2(end, _SOCKET, inheritable=False)
+    os.closerange(_SOCKET + 1, max(map(int, os.listdir("/proc/self/fd"))) + 1)
+    gc.enable()
     try:
         handlers = bindings(kind, uri)
     except ImportError as error:
         refusal = wire.Reply(wire.READY, "no-connection", str(error), wire.encode(None))
-        wire.write_all(fd, wire.frame(refusal))
+        wire.write_all(_SOCKET, wire.frame(refusal))
         return
-    wire.write_all(fd, wire.frame(wire.Reply(wire.READY, None, None, wire.encode(None))))
-    serve(fd, handlers)
+    wire.write_all(_SOCKET, wire.frame(wire.Reply(wire.READY, None, None, wire.encode(None))))
+    serve(_SOCKET, handlers)
 
 
 def bindings(kind: str, uri: str) -> dict[str, Handler]:
@@ -74,6 +108,7 @@ def bindings(kind: str, uri: str) -> dict[str, Handler]:
             "list_domains": inventory.list_domains,
             "list_states": inventory.list_states,
             "describe": inventory.describe,
+            "digests": inventory.digests,
             "control": inventory.control,
         }
     elif kind == "evidence":
@@ -90,7 +125,7 @@ def bindings(kind: str, uri: str) -> dict[str, Handler]:
     elif kind == "events":
         from nova_diskaudit.host import events
 
-        events.start_loop()
+        events.prepare()
         functions = {"events": events.events}
     else:
         raise ValueError(f"no such lane: {kind!r}")
@@ -107,22 +142,16 @@ def serve(fd: int, handlers: dict[str, Handler]) -> None:
     :raises wire.ProtocolError: when the other side does not speak the protocol.
     """
     reader = wire.FrameReader()
-    decoders = {
-        o.name: msgspec.msgpack.Decoder(o.arguments) for o in operations.ALL if o.name in handlers
-    }
     while (payload := wire.read_frame(fd, reader)) is not None:
         request = wire.decode_request(payload)
-        wire.write_all(fd, _answer(request, handlers, decoders))
+        wire.write_all(fd, _answer(request, handlers))
 
 
-def _answer(
-    request: wire.Request,
-    handlers: dict[str, Handler],
-    decoders: dict[str, msgspec.msgpack.Decoder[Any]],
-) -> bytes:
+def _answer(request: wire.Request, handlers: dict[str, Handler]) -> bytes:
     try:
-        arguments = decoders[request.operation].decode(request.arguments)
-        result = wire.encode(handlers[request.operation](*arguments))
+        handler = handlers[request.operation]
+        arguments = _DECODERS[request.operation].decode(request.arguments)
+        result = wire.encode(handler(*arguments))
         return wire.frame(wire.Reply(request.serial, None, None, result))
     except Exception as error:
         # The rooms' errors carry a code; anything else is a fault of ours, and says so.
@@ -134,10 +163,15 @@ def _answer(
         return wire.frame(wire.Reply(request.serial, code, detail, wire.encode(None)))
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have the kernel kill us when the thread that started us ends (prctl(2)).
 
-    End of input alone would not do: a child that hangs in a call does not read. A parent that
-    died before this line has closed the socket, which is seen at the first read.
+    End of input alone would not do: a child that hangs in a call does not read. Who starts us may
+    have died before this line, which the caller has to find out.
     """
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
+def name_process(name: str) -> None:
+    """What ``ps`` shows as the command's name, of 15 characters at most (prctl(2))."""
+    _prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from nova_diskaudit.agent.status import AgentStatus
+from nova_diskaudit.health import AgentStatus
 from nova_diskaudit.record import HostReport
 from nova_diskaudit.render.text import printable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 
-from nova_diskaudit.agent.status import AgentStatus
+from nova_diskaudit.health import AgentStatus
 from nova_diskaudit.record import HostReport
 from nova_diskaudit.render.text import moment, printable
 

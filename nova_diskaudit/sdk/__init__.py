@@ -28,7 +28,13 @@ SERVICE_TYPE = "disk-audit"
 ATTRIBUTE = "disk_audit"
 
 
-class DiskAuditService(service_description.ServiceDescription[_proxy.DiskAuditProxy]):
+if TYPE_CHECKING:
+    _Description = service_description.ServiceDescription[_proxy.DiskAuditProxy]
+else:
+    _Description = service_description.ServiceDescription  # not generic in older releases
+
+
+class DiskAuditService(_Description):
     """What openstacksdk has to know of the service."""
 
     # openstacksdk declares it so, as it does the registry of a proxy.

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class DiskAuditProxy(proxy.Proxy):
-    """Version 1 of the service."""
+    """Version 1 of the service.
+
+    Lists are read page by page, by the ``links`` of each page; a ``next`` there has to be a whole
+    URL, for of a path that begins with ``/v`` openstacksdk drops the first word.
+    """
 
     api_version: ClassVar[str] = "1"
     #: The paths carry the version, so there is nothing to discover: one request less, and a

@@ -156,5 +156,5 @@ def demand_full(engine: sa.Engine, name: str | None, *, new_id: Callable[[], str
     for host_id in ids:
         # One by one: a lock on all hosts would stop their reports.
         statement = sa.update(host).where(host.c.id == host_id).values(report_id=new_id())
-        transaction.write(engine, lambda c, statement=statement: c.execute(statement).rowcount)  # type: ignore[misc]
+        transaction.write(engine, functools.partial(sa.Connection.execute, statement=statement))
     return len(ids)

@@ -21,13 +21,11 @@ from nova_diskaudit.store import (
     finding,
     host,
     moment,
+    plausible,
     sighting,
     storage,
     transaction,
 )
-
-#: By how much an agent's clock may differ from this service's.
-SKEW = datetime.timedelta(seconds=60)
 
 #: How often an attempt of a second agent is written down.
 _CONTEST_EVERY_SECONDS = 60.0
@@ -86,7 +84,7 @@ def put(
 
 def _with_sane_times(report: protocol.Report, now: datetime.datetime) -> protocol.Report:
     """The report with no time later than the clocks may differ: that becomes ``now``."""
-    latest = now + SKEW
+    latest = now + protocol.CLOCK_TOLERANCE
     if report.as_of > latest:
         report = msgspec.structs.replace(report, as_of=now)
     instances = tuple(_sane(instance, latest) for instance in report.instances)
@@ -220,6 +218,12 @@ def _apply(
         gone = known.keys() & set(report.gone)
     sighting.put(connection, host_id, changed)
     sighting.remove(connection, host_id, gone)
+    resized = [
+        row["uuid"]
+        for row in changed
+        if row["uuid"] not in known or known[row["uuid"]].virtual_bytes != row["virtual_bytes"]
+    ]
+    plausible.judge(connection, resized, received=new.received, host_id=host_id)
 
     instances = {instance.uuid: instance for instance in report.instances}
     changes = [
@@ -263,7 +267,7 @@ def _codes_of(known: sighting.Known | None) -> frozenset[str]:
 def _judge_clock(new: _Prepared, codes: set[str], messages: dict[str, str]) -> None:
     """``sent_at`` is stamped at each attempt, so it shows the agent's clock."""
     ahead = new.report.sent_at - new.now
-    if abs(ahead) <= SKEW:
+    if abs(ahead) <= protocol.CLOCK_TOLERANCE:
         codes.discard("clock-skew")
         return
     codes.add("clock-skew")

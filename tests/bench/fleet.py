@@ -16,19 +16,23 @@ from tests.lab.domain import GIB, Disk, Domain
 from tests.lab.hypervisor import Hypervisor
 
 
-def member(number: int) -> Domain:
-    """One domain of the fleet: a qcow2 overlay on a shared base, and a sparse raw file."""
-    overlay = Disk(
-        target="vda",
+def overlay(target: str) -> Disk:
+    """A qcow2 overlay on the base that :func:`fleet` makes."""
+    return Disk(
+        target=target,
         format="qcow2",
         prepare=lambda hypervisor, path: hypervisor.run(
             "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw",
             "-b", str(hypervisor.workdir / "base.raw"), str(path), "1G",
         ),
     )  # fmt: skip
+
+
+def member(number: int) -> Domain:
+    """One domain of the fleet: a qcow2 overlay on a shared base, and a sparse raw file."""
     return Domain(
         name=f"fleet-{number:04d}",
-        disks=(overlay, Disk(target="vdb", size=GIB)),
+        disks=(overlay("vda"), Disk(target="vdb", size=GIB)),
         paused=True,
     )
 

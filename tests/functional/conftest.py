@@ -86,6 +86,22 @@ class Machine:
 Make = Callable[..., Machine]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "host_only: not on the second stack")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out of the second stack what is marked so."""
+
+    def is_wanted(item: pytest.Item) -> bool:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        stack = parameters.get("hypervisor", "host")
+        return stack == "host" or item.get_closest_marker("host_only") is None
+
+    config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
+    items[:] = [item for item in items if is_wanted(item)]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quiet_libvirt() -> None:
     libvirt.registerErrorHandler(lambda context, error: None, None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lane that stops QEMU after the look at it and before the call: the race no look can win."""
+"""Lanes that stop QEMU after the look at it and before the call: the race no look can win."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from nova_diskaudit.host import blockstats, processes
-from nova_diskaudit.lane import worker
+from nova_diskaudit.lane import forker
 
 
 def look_and_stop(domain: Any, process: Any, *, look: Any = blockstats.look_first) -> None:
@@ -21,6 +21,5 @@ def look_and_stop(domain: Any, process: Any, *, look: Any = blockstats.look_firs
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "evidence":
-        blockstats.look_first = look_and_stop
-    worker.main(sys.argv[1], sys.argv[2])
+    blockstats.look_first = look_and_stop
+    forker.main(sys.argv[1])

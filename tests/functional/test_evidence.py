@@ -17,7 +17,7 @@ import pytest
 from nova_diskaudit.facts import BlockStats, Process, StatsAnswer
 from nova_diskaudit.host import blockstats
 from nova_diskaudit.host.errors import HostError
-from nova_diskaudit.lane import child, operations, tokens
+from nova_diskaudit.lane import nursery, operations, tokens
 from nova_diskaudit.lane.lanes import DeadlineMissed, LaneRefused, Lanes, NoToken
 from tests.functional.conftest import (
     AGENT,
@@ -273,7 +273,7 @@ def test_a_description_never_waits_behind_a_stuck_job(
 @pytest.fixture
 def stopping(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = pathlib.Path(__file__).parent / "stuck_worker.py"
-    monkeypatch.setattr(child, "COMMAND", (sys.executable, "-I", str(worker)))
+    monkeypatch.setattr(nursery, "COMMAND", (sys.executable, "-I", str(worker)))
     monkeypatch.setattr(tokens, "_SETTLE_SECONDS", 0.0)
 
 
@@ -355,7 +355,9 @@ def test_kill_9_of_a_child_in_a_quick_moment_costs_no_token(lanes: Lanes, machin
     stats_of(lanes, machine.uuid, process, deadline=LONG)
     for _ in range(5):
         killer = threading.Thread(
-            target=lambda: [os.kill(c.pid, signal.SIGKILL) for c in lanes._supervisor._children]
+            target=lambda: [
+                os.kill(c.pid, signal.SIGKILL) for c in lanes._supervisor._children if c.pid
+            ]
         )
         killer.start()
         found = stats_of(lanes, machine.uuid, process, deadline=LONG)

@@ -248,7 +248,11 @@ LIES = (
     ),
     Lie(
         "endless-reply",
-        {"guest-get-fsinfo.run": 'printf \'{"return": "\'\nyes xxxxxxx | head -c 11000000\n'},
+        {
+            "guest-get-fsinfo.run": (
+                "printf '{\"return\": \"'\nhead -c 11000000 /dev/zero | tr '\\0' x\n"
+            )
+        },
         seconds=60,
     ),
     Lie("no-json", {"guest-get-fsinfo": "<html>\n"}),

@@ -5,16 +5,21 @@ import pathlib
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 
+from nova_diskaudit.record import Disk as DiskRecord
+from tests.functional import agent_process
 from tests.lab import guest_image
-from tests.lab.domain import GIB, Disk, Domain
+from tests.lab.domain import GIB, MIB, Disk, Domain
 from tests.lab.hypervisor import Hypervisor, HypervisorError
 from tests.lab.machine import GuestError, Machine, await_true, boot
 
 PROGRAM = pathlib.Path(sys.executable).with_name("nova-diskaudit")
 
 SIZE = 2 * GIB
+AGENT_SECONDS = 3
+WRITTEN = 300 * MIB
 
 # Reserved in full and never trimmed, as the disk of the report was; and beside it the same guest
 # filesystem on a sparse file, where mkfs.xfs writes the last sector and little else.
@@ -57,6 +62,7 @@ def _tell() -> None:
         try:
             await_true("the agent connects", lambda: machine.channel_state() == "connected")
             _show(hypervisor, machine)
+            _follow(hypervisor, machine)
         finally:
             machine.stop()
     _say(f"The guest and its libvirtd are gone again. {time.monotonic() - begun:.0f} s in all.")
@@ -72,25 +78,77 @@ def _show(hypervisor: Hypervisor, machine: Machine) -> None:
     _say(f"\n$ URI='{hypervisor.uri}'")
     uri = hypervisor.uri
     for target in ("vda", "vdb"):
-        _run("virsh", "--connect", uri, "domblkinfo", "seed", target, "--human", uri=uri)
+        _run("virsh", "--connect", uri, "domblkinfo", "seed", target, "--human", URI=uri)
     _say(
         "Two disks that are 2 % full, and virsh has all of both allocated. The storage did\n"
         "reserve all of the first one; of the second it holds next to nothing. The same\n"
         "question, asked of nova-diskaudit:\n"
     )
-    _run(str(PROGRAM), "audit", "--connect", uri, uri=uri)
+    _run(str(PROGRAM), "audit", "--connect", uri, URI=uri)
     for target in ("vda", "vdb"):
         _say("")
-        _run(str(PROGRAM), "explain", "seed", target, "--connect", uri, uri=uri)
+        _run(str(PROGRAM), "explain", "seed", target, "--connect", uri, URI=uri)
     _say("")
+
+
+def _follow(hypervisor: Hypervisor, machine: Machine) -> None:
+    """The agent beside the guest, whose numbers change by themselves."""
+    with tempfile.TemporaryDirectory(prefix="nova-diskaudit-demo-") as name:
+        directory = pathlib.Path(name)
+        with agent_process.running(
+            directory, hypervisor.uri, {"agent": {"interval": AGENT_SECONDS}}
+        ) as agent:
+            _say(
+                "The same as a service. nova-diskaudit-agent looks every "
+                f"{AGENT_SECONDS} seconds (by default every 5 minutes); nobody asks libvirt now:\n"
+            )
+            agent.await_cycle()
+            _say(f"$ CONFIG='{agent.config}'")
+            config = ("--config-file", str(agent.config))
+            _run(str(PROGRAM), "audit", "--from-agent", *config, CONFIG=str(agent.config))
+
+            def sparse() -> DiskRecord:
+                instance = agent.instance(machine.spec.uuid)
+                disks = {disk.target: disk for disk in instance.disks} if instance else {}
+                return disks["vdb"]
+
+            before = sparse()
+            for words, command, changed in (
+                (
+                    "The guest writes 300 MiB to its second disk",
+                    "dd if=/dev/urandom of=/mnt/sparse/data bs=1M count=300 2>/dev/null; sync",
+                    # While it writes, XFS counts what it sets aside for the growing file as well.
+                    lambda now: (
+                        (now.guest_used_bytes or 0) // WRITTEN == 1
+                        and (now.host_allocated_bytes or 0) > WRITTEN
+                    ),
+                ),
+                (
+                    "The guest deletes them and trims",
+                    "rm /mnt/sparse/data; sync; fstrim /mnt/sparse",
+                    lambda now: now.guest_used_bytes == before.guest_used_bytes,
+                ),
+            ):
+                _say(f"\n{words}:\n  guest$ {command}")
+                machine.run(command)
+                agent.wait_for(lambda changed=changed: changed(sparse()))  # type: ignore[misc]
+                now = sparse()
+                _say(
+                    f"  the agent, by itself: held {now.host_allocated_bytes:,} bytes, "
+                    f"the guest says {now.guest_used_bytes:,}"
+                )
+            _say("")
 
 
 def _say(words: str) -> None:
     print(words, flush=True)
 
 
-def _run(program: str, *arguments: str, uri: str) -> None:
-    shown = shlex.join([pathlib.Path(program).name, *arguments]).replace(shlex.quote(uri), '"$URI"')
+def _run(program: str, *arguments: str, **names: str) -> None:
+    """Run it, and show it with the values of ``names`` as variables of the shell."""
+    shown = shlex.join([pathlib.Path(program).name, *arguments])
+    for name, value in names.items():
+        shown = shown.replace(shlex.quote(value), f'"${name}"')
     _say(f"$ {shown}")
     done = subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, check=False)
     if done.returncode not in (0, 1):

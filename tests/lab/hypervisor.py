@@ -15,6 +15,8 @@ QEMU runs as root, without security driver, and without a mount namespace of its
 ``workdir`` is for images. It has the same absolute path inside and outside the namespace and the
 chroot, and a mount made below it after the start is seen by QEMU as well.
 
+The daemon can be killed and started again under its living QEMUs.
+
 Whatever runs in the namespace belongs to the instance and is killed with it. A run that was
 killed leaves its directory behind; the next start finds it by its lock, which died with its
 owner, and ends what is left of it.
@@ -125,6 +127,8 @@ class Hypervisor:
         self.versions: dict[str, str] = {}
         self._rootfs = pathlib.Path("/")
         self._lock = -1
+        # Held open, so that the namespace outlives a daemon without QEMUs.
+        self._namespace = -1
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -176,6 +180,7 @@ class Hypervisor:
         try:
             self._launch()
             self._await_socket()
+            self._namespace = os.open(f"/proc/{self.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         except BaseException:
             self.stop()
             raise
@@ -189,6 +194,9 @@ class Hypervisor:
         if self._lock < 0:
             return
         self._exchange_capabilities(self.directory / "cache", self._capabilities)
+        if self._namespace >= 0:
+            os.close(self._namespace)
+            self._namespace = -1
         _dismantle(self.directory)
         if self._process is not None:
             self._process.wait()
@@ -196,6 +204,29 @@ class Hypervisor:
         os.close(self._lock)
         self._lock = -1
         self.pid = 0
+
+    def kill_daemon(self) -> None:
+        """End the daemon as by the kernel's hand; its QEMUs live on."""
+        if self._process is None:
+            raise HypervisorError(f"{self.directory} is not running")
+        self._process.kill()
+        self._process.wait()
+
+    def start_daemon(self) -> None:
+        """Start the daemon again after :meth:`kill_daemon`, and wait until it listens.
+
+        It goes on with the QEMUs that it finds, some of them after it has begun to listen.
+        """
+        if self._process is None or self._process.poll() is None:
+            raise HypervisorError(f"{self.directory} has a daemon or was never started")
+        # The sockets of the dead daemon are still there, and would be taken for the new one's.
+        for left in (self.directory / "run").glob("libvirt-*sock*"):
+            left.unlink()
+        self._spawn(
+            ["nsenter", f"--mount=/proc/self/fd/{self._namespace}", *self._daemon_command()],
+            pass_fds=(self._namespace,),
+        )
+        self._await_socket()
 
     def qemu_pid(self, domain: str) -> int:
         """The pid of a running domain's QEMU."""
@@ -253,7 +284,6 @@ class Hypervisor:
                 f"mkdir -p {rootfs}{target}",
                 f"mount --bind {self.directory}/{name} {rootfs}{target}",
             ]
-        daemon = "libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirt/libvirtd.pid"
         if rootfs:
             for name in ("dev", "sys"):
                 lines.append(f"mount --rbind /{name} {rootfs}/{name}")
@@ -262,15 +292,25 @@ class Hypervisor:
                 f"mkdir -p {rootfs}{self.workdir.parent.parent}",
                 f"mount --rbind {self.workdir.parent.parent} {rootfs}{self.workdir.parent.parent}",
             ]
-            daemon = f"chroot {rootfs} {daemon}"
-        lines.append(f"exec {daemon}")
-        with (self.directory / "log/stderr").open("wb") as errors:
+        lines.append(f"exec {shlex.join(self._daemon_command())}")
+        script = "\n".join(lines)
+        self._spawn(["unshare", "--mount", "--propagation", "slave", "sh", "-c", script])
+
+    def _daemon_command(self) -> list[str]:
+        inside = [] if self._rootfs == pathlib.Path("/") else ["chroot", str(self._rootfs)]
+        files = ["/etc/libvirt/libvirtd.conf", "/run/libvirt/libvirtd.pid"]
+        return [*inside, "libvirtd", "--config", files[0], "--pid-file", files[1]]
+
+    def _spawn(self, command: list[str], pass_fds: tuple[int, ...] = ()) -> None:
+        """Start the daemon by a command that becomes it, without a process between."""
+        with (self.directory / "log/stderr").open("ab") as errors:
             self._process = subprocess.Popen(
-                ["unshare", "--mount", "--propagation", "slave", "sh", "-c", "\n".join(lines)],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
                 start_new_session=True,
+                pass_fds=pass_fds,
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
             )
         self.pid = self._process.pid

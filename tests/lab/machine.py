@@ -75,10 +75,13 @@ class Machine:
         for disk in self.spec.disks:
             disk.make(self.spec.name, self.hypervisor)
         if self.spec.script is not None:
-            image = guest_image.ensure()
-            kernel = workdir / "vmlinuz"
+            image = guest_image.ensure(small=self.spec.small)
+            kernel = workdir / f"{image.kernel.parent.name}.vmlinuz"
             if not kernel.exists():
-                shutil.copyfile(image.kernel, kernel)
+                # Renamed, since another machine may be started at the same time.
+                partial = workdir / f"{self.spec.name}.vmlinuz"
+                shutil.copyfile(image.kernel, partial)
+                partial.rename(kernel)
             files = {"/lab/scenario": self.spec.script, **dict(self.spec.files)}
             release = self.spec.agent_release
             image.with_files(workdir / f"{self.spec.name}.initrd", files, agent_release=release)
@@ -102,6 +105,13 @@ class Machine:
         )
         if "FAILED" in said:
             raise GuestError(f"{self.spec.name}: {said.strip()}, see {self.console}")
+
+    def reconnect(self) -> None:
+        """Find the domain again after libvirtd was started anew."""
+        with contextlib.suppress(libvirt.libvirtError):
+            self.connection.close()
+        self.connection = libvirt.open(self.hypervisor.uri)
+        self._domain = self.connection.lookupByName(self.spec.name)
 
     def stop(self) -> None:
         """End the domain and forget it; its images stay until the hypervisor ends."""

@@ -95,3 +95,23 @@ def test_a_later_mount_is_seen_inside(stack: str) -> None:
         (point / "file").write_text("seen")
         assert private.run("cat", str(point / "file")) == "seen"
     assert str(point) not in mounts()
+
+
+def test_domains_outlive_the_daemon(stack: str) -> None:
+    with Hypervisor(stack) as private:
+        machine = boot(private, _DOMAIN)
+        pid = private.qemu_pid("private")
+        private.kill_daemon()
+        assert private.members() == [pid]
+        private.start_daemon()
+        machine.reconnect()
+        assert machine.domain.isActive()
+        assert private.qemu_pid("private") == pid
+        machine.stop()
+        assert not qemu_is_alive(pid)
+        # Nothing but the daemon is left in the namespace; it outlives that as well.
+        private.kill_daemon()
+        private.start_daemon()
+        private.run("test", "-e", str(private.workdir))
+    assert private.members() == []
+    assert private.directory.name not in mounts()

@@ -30,16 +30,16 @@ def probe(layer: Layer, view: View) -> LayerFacts:
                 return LayerFacts(
                     code="not-a-regular-file", detail=f"{layer.source!r} is no block device"
                 )
-            return _facts(layer, device)
+            return _facts(layer, device, view)
     except Unreachable as error:
         return error.facts
     except OSError as error:
         return LayerFacts(code="storage-error", detail=f"{layer.source!r}: {error.strerror}")
 
 
-def _facts(layer: Layer, device: Located) -> LayerFacts:
+def _facts(layer: Layer, device: Located, view: View) -> LayerFacts:
     number = device.status.st_rdev
-    before = signature.of_status(device.status)
+    before = signature.of_device(layer, device, view)
     name = f"{os.major(number)}:{os.minor(number)}"
     node = f"{SYSFS}/dev/block/{name}"
     size = device_bytes(node)

@@ -58,7 +58,7 @@ def _facts(layer: Layer, file: Located) -> LayerFacts:
         has_backing=promised.has_backing,
         has_external_data=promised.has_external_data,
         fully_reserved=_fully_reserved(layer, promised, allocated, status.st_size),
-        signature=signature.of_status(status),
+        signature=signature.of_file(status),
         code=promised.code,
         detail=promised.detail,
     )

@@ -1,10 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cheapest proof that nobody wrote to an image: equal signatures, nothing changed between.
 
-Of a file it is its status. The kernel stamps a write with the time of its last tick, so a second
-write within the same tick leaves no trace: a file that was modified within the last two seconds
-has no signature. Of a block device it is what the kernel counted as written and discarded, whose
-time stamps tell nothing. What lies behind a network has none.
+Of a file it is its status. Every write, allocation and discard stamps the file before it begins,
+with any cache mode and I/O engine of QEMU (tests/functional/test_quiet_disks.py). The kernel may
+take that stamp from its last tick, so a second write within the same tick leaves no trace: what
+was stamped within the last two seconds has no signature.
+
+Of a block device it is four things, since none of them tells everything:
+
+* what the kernel counted as written and discarded there, by whomever. It counts what reaches the
+  device: without O_DIRECT that is up to half a minute after the guest wrote it
+  (``vm.dirty_expire_centisecs``). It counts nothing at all while ``queue/iostats`` is 0, nor of
+  some drivers (NVMe multipath before Linux 6.5): a device that has counted nothing proves nothing;
+* the time stamps of the node through which QEMU has it open, which any write through that node
+  moves at once. libvirt gives each QEMU nodes of its own, so it is looked for below its root;
+* for a loop device the blocks of the file below it, since those are what it holds, and
+  others may change them;
+* its size, and the number that the kernel gives each disk it attaches (``diskseq``, Linux 5.15),
+  since device numbers are used again.
+
+Nothing here sees what is written through a shared mapping of a file that stays dirty (no QEMU
+disk is), nor that a reflink of the file was made. What lies behind a network has no signature.
 """
 
 from __future__ import annotations
@@ -15,16 +31,17 @@ import time
 from collections.abc import Sequence
 
 from nova_diskaudit.facts import Layer, Process, Signature
-from nova_diskaudit.host.storage.view import Unreachable, View
+from nova_diskaudit.host.storage.view import Located, Unreachable, View
 
 SYSFS = "/sys"
 
 # Far more than a tick (10 ms at most); some filesystems (vfat, old NFS servers) count in seconds.
 _SETTLED_NANOSECONDS = 2_000_000_000
-_MAX_STAT_BYTES = 4096
-# Documentation/admin-guide/iostats.rst: writes completed, sectors written; then, since Linux
-# 4.18, discards completed and sectors discarded.
-_WRITE_FIELDS = (4, 6, 11, 13)
+_MAX_ATTRIBUTE_BYTES = 4096
+# Documentation/admin-guide/iostats.rst, counted from 0. Discards are there since Linux 4.18,
+# flushes since 5.5.
+_WRITES, _SECTORS_WRITTEN, _FLUSHES = 4, 6, 15
+_DISCARDS = slice(11, 14, 2)  # their number, and their sectors
 
 
 def signatures(
@@ -38,14 +55,9 @@ def signatures(
     return [_look(layer, View(process=process, path_map=pairs)) for layer, process in images]
 
 
-def of_status(status: os.stat_result) -> Signature | None:
-    """The signature of a file or device with this status, which was taken just now."""
-    if stat.S_ISBLK(status.st_mode):
-        return _of_device(status.st_rdev)
-    if not stat.S_ISREG(status.st_mode):
-        return None
-    # A time in the future, after the clock was set back, proves nothing either.
-    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _SETTLED_NANOSECONDS:
+def of_file(status: os.stat_result) -> Signature | None:
+    """The signature of a regular file with this status, which was taken just now."""
+    if not _is_settled(status):
         return None
     return Signature(
         device=status.st_dev,
@@ -58,37 +70,86 @@ def of_status(status: os.stat_result) -> Signature | None:
     )
 
 
+def of_device(layer: Layer, device: Located, view: View) -> Signature | None:
+    """The signature of the block device of this layer, as it is now."""
+    number = device.status.st_rdev
+    node = view.node_of_qemu(layer.source, number) or device.status
+    if not _is_settled(node):
+        return None
+    directory = f"{SYSFS}/dev/block/{os.major(number)}:{os.minor(number)}"
+    try:
+        # A partition has the attributes of its disk one directory above.
+        queue = f"{directory}/.." if _numbers(f"{directory}/partition") else directory
+        counted = _numbers(f"{directory}/stat")
+        (sectors,) = _numbers(f"{directory}/size")
+        # To every disk in use something has happened, if only a read.
+        if _numbers(f"{queue}/queue/iostats") != [1] or not any(counted):
+            return None
+        return Signature(
+            device=number,
+            inode=node.st_ino,
+            changed_ns=node.st_ctime_ns,
+            modified_ns=node.st_mtime_ns,
+            blocks=_blocks_below(directory),
+            size_bytes=sectors * 512,
+            counters=(*_writes(counted), *_numbers(f"{queue}/diskseq")),
+        )
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def _look(layer: Layer, view: View) -> Signature | None:
     if layer.storage not in ("file", "block"):
         return None
     try:
         with view.locate(layer.source) as file:
-            return of_status(file.status)
+            if stat.S_ISREG(file.status.st_mode):
+                return of_file(file.status)
+            if stat.S_ISBLK(file.status.st_mode):
+                return of_device(layer, file, view)
+            return None
     except (Unreachable, OSError):
         return None
 
 
-def _of_device(number: int) -> Signature | None:
-    node = f"{SYSFS}/dev/block/{os.major(number)}:{os.minor(number)}"
+def _is_settled(status: os.stat_result) -> bool:
+    # A time in the future, after the clock was set back, proves nothing either.
+    stamped = max(status.st_mtime_ns, status.st_ctime_ns)
+    return time.time_ns() - stamped >= _SETTLED_NANOSECONDS
+
+
+def _writes(counted: list[int]) -> tuple[int, ...]:
+    """What moves with each write, zeroing, discard and zone reset.
+
+    A flush without data counts as a write too, of no sectors; it changes nothing.
+    """
+    flushes = counted[_FLUSHES] if len(counted) > _FLUSHES else 0
+    return (counted[_WRITES] - flushes, counted[_SECTORS_WRITTEN], *counted[_DISCARDS])
+
+
+def _blocks_below(directory: str) -> int:
+    """Blocks of the file below a loop device; 0 for other devices, and when it is not there."""
     try:
-        counted = _words(f"{node}/stat")
-        size = _words(f"{node}/size")[0]
-        counters = tuple(counted[field] for field in _WRITE_FIELDS if field < len(counted))
-    except (OSError, ValueError, IndexError):
-        return None
-    if len(counters) < 2:
-        return None
-    return Signature(
-        device=number,
-        inode=0,
-        changed_ns=0,
-        modified_ns=0,
-        blocks=0,
-        size_bytes=size * 512,
-        counters=counters,
-    )
+        path = _attribute(f"{directory}/loop/backing_file").rstrip(b"\n")
+        return os.stat(path).st_blocks if path else 0
+    except OSError:
+        return 0
 
 
-def _words(path: str) -> list[int]:
-    with open(path, "rb", buffering=0) as file:
-        return [int(word) for word in file.read(_MAX_STAT_BYTES).split()]
+def _numbers(path: str) -> list[int]:
+    """The numbers in an attribute; none when this kernel or device does not have it.
+
+    :raises ValueError: when it is not made of numbers.
+    """
+    try:
+        return [int(word) for word in _attribute(path).split()]
+    except FileNotFoundError:
+        return []
+
+
+def _attribute(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _MAX_ATTRIBUTE_BYTES)
+    finally:
+        os.close(fd)

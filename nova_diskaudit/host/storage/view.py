@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 
 import msgspec
@@ -65,6 +66,20 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
             yield Located(fd, os.fstat(fd))
         finally:
             os.close(fd)
+
+    def node_of_qemu(self, path: str | None, number: int) -> os.stat_result | None:
+        """The status of the node by which QEMU itself has the block device ``number`` open.
+
+        None when there is no QEMU, or its root may not be looked at. An absolute symlink on the
+        way leads to the node of this host instead; those of udev are relative.
+        """
+        if not path or self.process is None or not exists(self.process):
+            return None
+        try:
+            status = os.stat(f"/proc/{self.process.pid}/root{path}")
+        except OSError:
+            return None
+        return status if stat.S_ISBLK(status.st_mode) and status.st_rdev == number else None
 
     def _find(self, path: str) -> int:
         for candidate in self._candidates(path):

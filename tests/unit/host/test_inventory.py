@@ -42,6 +42,9 @@ class Libvirt:
             raise answer
         return answer
 
+    def isAlive(self) -> int:
+        return 1
+
     def listAllDomains(self) -> list[Libvirt]:
         return [self]
 

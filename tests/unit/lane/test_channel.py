@@ -64,10 +64,11 @@ def ask(monkeypatch: pytest.MonkeyPatch, outcome: Any) -> bytes:
         ),
         (113, "guest agent command failed: unable to execute QEMU agent command", "agent-error"),
         (
-            1,
-            "internal error: No complete agent response found in 10485760 bytes",
+            38,
+            "No complete agent response found in 10485760 bytes: Numerical result out of range",
             "agent-reply-invalid",
         ),
+        (38, "Unable to read from the agent: Input/output error", "agent-error"),
         (1, "internal error: Missing agent reply object", "agent-reply-invalid"),
         (39, "Unable to encode message payload", "agent-reply-invalid"),
         (74, "argument unsupported: QEMU guest agent is not configured", "agent-absent"),
@@ -113,6 +114,7 @@ def test_a_reply_is_passed_on_as_it_came(monkeypatch: pytest.MonkeyPatch) -> Non
         "x" * (channel.MAX_REPLY_BYTES + 1),
         "\u00e9" * (channel.MAX_REPLY_BYTES // 2 + 1),
         UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        SystemError("<built-in function ...> returned a result with an exception set"),
     ],
 )
 def test_a_reply_that_is_none(monkeypatch: pytest.MonkeyPatch, reply: Any) -> None:

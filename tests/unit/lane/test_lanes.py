@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import pytest
 
 from nova_diskaudit.facts import BlockStats, Process
-from nova_diskaudit.lane import child, lanes, operations, tokens
+from nova_diskaudit.lane import lanes, nursery, operations, tokens
 from nova_diskaudit.lane.lanes import DeadlineMissed, LaneBroken, LaneRefused, Lanes, NoToken
 
 WORKER = pathlib.Path(__file__).parent / "worker.py"
@@ -27,7 +27,7 @@ LONG = 120.0
 
 @pytest.fixture(autouse=True)
 def told_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child, "COMMAND", (sys.executable, "-I", str(WORKER)))
+    monkeypatch.setattr(nursery, "COMMAND", (sys.executable, "-I", str(WORKER)))
     monkeypatch.setattr(tokens, "_SETTLE_SECONDS", 0.0)
 
 
@@ -81,15 +81,41 @@ def pid_of(pool: Lanes, word: str = "now") -> int:
     return int(pool.call(operations.FILESYSTEM, word, deadline=LONG).identity)
 
 
-def parked_child(pool: Lanes) -> child.Child:
+def pids_of(pool: Lanes) -> list[int]:
+    """The processes of all children; who has just answered may not have been told of yet."""
+    wait_for(lambda: all(some.pid for some in list(pool._supervisor._children)))
+    return [some.pid for some in pool._supervisor._children if some.pid]
+
+
+def parked_pid(pool: Lanes) -> int:
     wait_for(lambda: pool._supervisor._parked)
     ((parked, _),) = pool._supervisor._parked.values()
-    return parked
+    assert parked.pid
+    return parked.pid
+
+
+def nursery_of(pool: Lanes) -> int:
+    assert pool._supervisor._nursery is not None
+    return pool._supervisor._nursery.pid
+
+
+def descriptors(pid: int) -> list[str]:
+    links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    return sorted(links)
 
 
 def is_gone(pid: int) -> bool:
     """Neither alive nor a zombie."""
     return not os.path.exists(f"/proc/{pid}")
+
+
+def is_over(pid: int) -> bool:
+    """Dead; who is no child of ours may never be reaped by what is init here."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.rpartition(")")[2].split()[0] in "ZX"
 
 
 def test_one_child_serves_one_caller_for_ever(pool: Lanes) -> None:
@@ -160,16 +186,16 @@ def test_a_child_that_dies_is_replaced_and_asked_again(pool: Lanes, tmp_path: pa
 def test_kill_9_between_calls_goes_unnoticed(pool: Lanes) -> None:
     first = pid_of(pool)
     os.kill(first, signal.SIGKILL)
-    wait_for(lambda: is_gone(first) or "Z" in pathlib.Path(f"/proc/{first}/stat").read_text())
+    wait_for(lambda: is_over(first))
     assert pid_of(pool) != first
     wait_for(lambda: is_gone(first))
 
 
 def test_a_child_that_died_idle_is_not_asked_what_may_not_be_repeated(pool: Lanes) -> None:
     assert pool.call(operations.AGENT, "a", "1", 1, deadline=LONG) == b"1"
-    (process,) = pool._supervisor._children
-    os.kill(process.pid, signal.SIGKILL)
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    (pid,) = pids_of(pool)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: is_over(pid))
     assert pool.call(operations.AGENT, "a", "2", 1, deadline=LONG) == b"2"
 
 
@@ -185,8 +211,8 @@ def test_kill_9_during_an_agent_call_is_not_repeated(pool: Lanes, gate: Gate) ->
     asking = threading.Thread(target=ask)
     asking.start()
     gate.await_begun()
-    for process in pool._supervisor._children:
-        os.kill(process.pid, signal.SIGKILL)
+    for pid in pids_of(pool):
+        os.kill(pid, signal.SIGKILL)
     asking.join(LONG)
     assert "signal 9" in str(error[0])
     # Its token is held by an orphan now; the other one is free.
@@ -275,9 +301,9 @@ def test_killing_a_parked_child_frees_no_token(pool: Lanes, gate: Gate) -> None:
     gate.libvirt_says_busy(10_000_000)
     with pytest.raises(DeadlineMissed):
         stats_of(pool, gate.word, 0.05)
-    parked = parked_child(pool)
-    os.kill(parked.pid, signal.SIGKILL)
-    wait_for(lambda: is_gone(parked.pid))
+    parked = parked_pid(pool)
+    os.kill(parked, signal.SIGKILL)
+    wait_for(lambda: is_gone(parked))
     with pytest.raises(NoToken):
         stats_of(pool, "b", LONG)
     assert pool.returned() == []
@@ -290,9 +316,9 @@ def test_an_orphan_ends_when_libvirt_shows_no_job(pool: Lanes, gate: Gate) -> No
     gate.libvirt_says_busy(10_000_000)
     with pytest.raises(DeadlineMissed):
         stats_of(pool, gate.word, 0.05)
-    parked = parked_child(pool)
-    os.kill(parked.pid, signal.SIGKILL)
-    wait_for(lambda: is_gone(parked.pid))
+    parked = parked_pid(pool)
+    os.kill(parked, signal.SIGKILL)
+    wait_for(lambda: is_gone(parked))
     gate.libvirt_says_busy(None)
     assert stats_of(pool, "b", LONG) == {}
 
@@ -329,8 +355,8 @@ def test_close_leaves_no_process_and_remembers(tmp_path: pathlib.Path, gate: Gat
             pool.call(operations.FILESYSTEM, gate.word, deadline=0.05)
         with pytest.raises(DeadlineMissed):
             stats_of(pool, gate.word, 0.05)
-        pids = [process.pid for process in pool._supervisor._children]
-        assert len(pids) >= 2
+        pids = [nursery_of(pool), *pids_of(pool)]
+        assert len(pids) >= 3
     assert all(is_gone(pid) for pid in pids)
     with Lanes("none", state_path=state) as pool:
         with pytest.raises(NoToken):
@@ -393,22 +419,24 @@ def test_children_are_not_of_the_thread_that_asked(pool: Lanes) -> None:
     assert pid_of(pool) == pids[0]
 
 
-def test_kill_9_of_the_parent_ends_children_that_hang(tmp_path: pathlib.Path) -> None:
+def test_kill_9_of_the_parent_leaves_no_process(tmp_path: pathlib.Path) -> None:
     script = f"""
 import sys, threading
 sys.path.insert(0, {os.getcwd()!r})
-from nova_diskaudit.lane import child, operations
+from nova_diskaudit.lane import nursery, operations
 from nova_diskaudit.lane.lanes import *
-child.COMMAND = (sys.executable, "-I", {str(WORKER)!r})
+nursery.COMMAND = (sys.executable, "-I", {str(WORKER)!r})
 pool = Lanes("none", state_path=None)
 idle = pool.call(operations.FILESYSTEM, "now", deadline=100).identity
 word = "until:{tmp_path}/never"
 threading.Thread(
     target=lambda: pool.call(operations.AGENT, word, "", 1, deadline=100), daemon=True
 ).start()
-while not pool._tokens._active or len(pool._supervisor._children) < 2:
+def pids():
+    return [c.pid for c in list(pool._supervisor._children) if c.pid]
+while not pool._tokens._active or len(pids()) < 2:
     pass
-print(*[c.pid for c in pool._supervisor._children], flush=True)
+print(pool._supervisor._nursery.pid, *pids(), flush=True)
 sys.stdin.read()
 """
     parent = subprocess.Popen(
@@ -417,20 +445,11 @@ sys.stdin.read()
     assert parent.stdout is not None
     pids = [int(pid) for pid in parent.stdout.readline().split()]
     wait_for((tmp_path / "never.begun").exists)
-    assert len(pids) == 2
+    assert len(pids) == 3
     parent.kill()
     parent.communicate()
 
-    # They are init's children now, which here may never reap them.
-    def ended(pid: int) -> bool:
-        try:
-            return (
-                pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-            )
-        except FileNotFoundError:
-            return True
-
-    wait_for(lambda: all(ended(pid) for pid in pids))
+    wait_for(lambda: all(is_over(pid) for pid in pids))
 
 
 def test_ctrl_c_in_a_call_parks_it(pool: Lanes, gate: Gate) -> None:
@@ -465,10 +484,10 @@ def test_a_child_inherits_neither_files_nor_environment(
         with Lanes("none", state_path=None) as pool:
             pid = pid_of(pool)
             environment = pathlib.Path(f"/proc/{pid}/environ").read_bytes()
-            links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+            links = descriptors(pid)
     assert b"secret" not in environment and b"PYTHONPATH" not in environment
     assert b"LIBVIRT_AUTH_FILE=/etc/auth.conf" in environment
-    assert sorted(links)[:-1] == ["/dev/null"] * 3
+    assert links[:-1] == ["/dev/null"] * 3
     assert links[-1].startswith("socket:")
 
 
@@ -480,9 +499,159 @@ def test_no_libvirt_is_one_clear_line() -> None:
 
 
 def test_a_child_that_cannot_start_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child, "COMMAND", (sys.executable, "-I", "-c", "raise SystemExit(1)"))
+    monkeypatch.setattr(nursery, "COMMAND", (sys.executable, "-I", "-c", "raise SystemExit(1)"))
     with Lanes("none", state_path=None) as pool, pytest.raises(LaneBroken, match="installed"):
         pid_of(pool)
-    monkeypatch.setattr(child, "COMMAND", ("/nonexistent/python",))
+    monkeypatch.setattr(nursery, "COMMAND", ("/nonexistent/python",))
     with Lanes("none", state_path=None) as pool, pytest.raises(LaneBroken, match="started"):
         pid_of(pool)
+
+
+# --- the nursery ----------------------------------------------------------------------------------
+
+
+def test_all_children_come_from_one_nursery(pool: Lanes) -> None:
+    pool.warm_up("storage", "monitor", "evidence", "guest")
+    assert pool.call(operations.CONTROL, "b", QEMU, deadline=LONG) is None
+    pid_of(pool)
+    for pid in pids_of(pool):
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        assert int(stat.rpartition(")")[2].split()[1]) == nursery_of(pool)
+
+
+def test_a_child_has_its_own_socket_and_no_other(pool: Lanes, gate: Gate) -> None:
+    with pytest.raises(DeadlineMissed):
+        pool.call(operations.FILESYSTEM, gate.word, deadline=0.05)
+    with pytest.raises(DeadlineMissed):
+        stats_of(pool, gate.word, 0.05)
+    # Forked while two hang, and while the nursery has pidfds of both.
+    pid_of(pool)
+    assert pool.call(operations.AGENT, "a", "1", 1, deadline=LONG) == b"1"
+    pids = pids_of(pool)
+    assert len(pids) == 4
+    sockets = set()
+    for pid in pids:
+        links = descriptors(pid)
+        assert links[:-1] == ["/dev/null"] * 3
+        sockets.add(links[-1])
+    assert len(sockets) == 4 and all(link.startswith("socket:") for link in sockets)
+    kept = [link for link in descriptors(nursery_of(pool)) if link.startswith("socket:")]
+    assert len(kept) == 1 and not sockets & set(kept)
+
+
+def test_two_hundred_starts_leave_neither_zombie_nor_descriptor(pool: Lanes) -> None:
+    def left() -> tuple[int, int, str]:
+        wait_for(lambda: len(pool._supervisor._children) <= 1)
+        pid = nursery_of(pool)
+        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
+        wait_for(lambda: len(children.read_text().split()) == 1)
+        return len(os.listdir("/proc/self/fd")), len(descriptors(pid)), children.read_text()
+
+    pid_of(pool)
+    before = left()
+    for _ in range(100):  # each is asked twice
+        with pytest.raises(LaneBroken, match="status 3"):
+            pool.call(operations.FILESYSTEM, "die", deadline=LONG)
+    pid_of(pool)
+    after = left()
+    assert after[:2] == before[:2]
+    assert after[2] != before[2]
+
+
+def test_kill_9_of_the_nursery_in_the_middle_of_calls(
+    pool: Lanes, gate: Gate, tmp_path: pathlib.Path
+) -> None:
+    guest = Gate(tmp_path / "guest")
+    gate.libvirt_says_busy(10_000_000)
+    error: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            pool.call(operations.AGENT, guest.word, "{}", 60, deadline=LONG)
+        except LaneBroken as broken:
+            error.append(broken)
+
+    pid_of(pool)
+    with pytest.raises(DeadlineMissed):
+        stats_of(pool, gate.word, 0.05)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    guest.await_begun()
+    pids, first = pids_of(pool), nursery_of(pool)
+    os.kill(first, signal.SIGKILL)
+    asking.join(LONG)
+    assert len(pids) == 3
+    assert "nursery" in str(error[0]) and "signal 9" in str(error[0])
+    wait_for(lambda: all(is_over(pid) for pid in pids))
+    wait_for(lambda: is_gone(first))
+    # What hung is nobody's, and what was idle is replaced unnoticed.
+    wait_for(lambda: len(pool._tokens._orphans) == 2)
+    assert pool.unanswered() == frozenset()
+    pid_of(pool)
+    assert nursery_of(pool) != first
+    with pytest.raises(NoToken):
+        stats_of(pool, "b", LONG)
+    gate.libvirt_says_busy(None)
+    assert stats_of(pool, "b", LONG) == {}
+    wait_for(lambda: len(pool._supervisor._children) == 3)
+
+
+def test_a_nursery_that_does_not_answer_is_given_up(
+    pool: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = pid_of(pool)
+    first = nursery_of(pool)
+    os.kill(first, signal.SIGSTOP)
+    # Who lives already does not need it.
+    assert pid_of(pool) == pid
+    with monkeypatch.context() as brief:
+        brief.setattr(nursery, "_ANSWER_SECONDS", 0.2)
+        with pytest.raises(LaneBroken, match=r"nursery, which has not answered for 0\.2 s"):
+            pool.call(operations.AGENT, "a", "1", 1, deadline=LONG)
+    assert pool.call(operations.AGENT, "a", "1", 1, deadline=LONG) == b"1"
+    assert nursery_of(pool) != first
+    wait_for(lambda: is_gone(first))
+
+
+def test_a_nursery_that_never_begins_is_given_up_and_close_does_not_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forever = (sys.executable, "-I", "-c", "import time; time.sleep(600)")
+    monkeypatch.setattr(nursery, "COMMAND", forever)
+    with Lanes("none", state_path=None) as pool:
+        pool.warm_up("storage", "guest")
+        pid = nursery_of(pool)
+    assert is_gone(pid)
+    monkeypatch.setattr(nursery, "_ANSWER_SECONDS", 0.2)
+    with Lanes("none", state_path=None) as pool, pytest.raises(LaneBroken, match="not answered"):
+        pid_of(pool)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("raise SystemExit(1)", "is nova_diskaudit installed"),
+        ("raise SystemExit(0)", "is nova_diskaudit installed"),
+        ("import os; os.kill(os.getpid(), 15)", "killed by signal 15"),
+        ("import os, time; os.write(0, b'nonsense'); time.sleep(600)", "protocol"),
+        # Born, but nobody can be told how to end it.
+        (r"import os, time; os.write(0, b'\x92\xa4born\x01'); time.sleep(600)", "protocol"),
+        # Three births were told where two were wanted.
+        (r"import os; [os.write(0, b'\x92\xa6unborn\xa2no') for _ in 'abc']", "no"),
+        (
+            "from nova_diskaudit.lane import forker\n"
+            "def fail(*_): raise OSError(11, 'no room')\n"
+            "forker._fork = fail\n"
+            "forker.main('none')",
+            "storage lane cannot be started: no room",
+        ),
+    ],
+)
+def test_a_nursery_that_does_not_work_is_one_clear_line(
+    script: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nursery, "COMMAND", (sys.executable, "-I", "-c", script))
+    with Lanes("none", state_path=None) as pool:
+        with pytest.raises(LaneBroken, match=words):
+            pid_of(pool)
+        wait_for(lambda: not pool._supervisor._children)

@@ -148,7 +148,7 @@ def test_orphans_persist_and_count_in_the_next_run(path: pathlib.Path) -> None:
         stats(second, "b")
     assert caught.value.holders == ("a",)
     third = tokens(path, ended=True)
-    stats(third, "b")
+    third.give_back(stats(third, "b"))
     # What has ended is forgotten by all.
     stats(tokens(path), "c")
 
@@ -163,10 +163,17 @@ def test_a_parked_call_is_known_to_others_before_its_caller_dies(path: pathlib.P
     stats(tokens(path))
 
 
-def test_a_call_in_time_writes_nothing(path: pathlib.Path) -> None:
+def test_a_call_counts_in_the_next_run_when_its_caller_was_killed(path: pathlib.Path) -> None:
+    stats(tokens(path), "a")
+    with pytest.raises(NoToken) as caught:
+        stats(tokens(path), "b")
+    assert caught.value.holders == ("a",)
+
+
+def test_a_call_in_time_leaves_nothing_behind(path: pathlib.Path) -> None:
     some = tokens(path)
     some.give_back(stats(some))
-    assert not path.exists()
+    assert json.loads(path.read_bytes())["holders"] == []
 
 
 def test_runs_do_not_overwrite_each_other(path: pathlib.Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lane whose operations do what their first argument says. Started as a child, by path."""
+"""A nursery whose lanes do what their first argument says. Started as a child, by path."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from nova_diskaudit.facts import Control, StatsAnswer, StorageFacts
 from nova_diskaudit.host.errors import HostError
-from nova_diskaudit.lane import worker
+from nova_diskaudit.lane import forker, worker
 
 
 def obey(word: str, *_: Any) -> Any:
@@ -85,4 +85,4 @@ def bindings(kind: str, uri: str) -> dict[str, Any]:
 
 
 worker.bindings = bindings
-worker.main(sys.argv[1], sys.argv[2])
+forker.main(sys.argv[1])

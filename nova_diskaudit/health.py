@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the agent says about itself: on its socket as JSON, on ``/metrics`` as numbers.
+"""The agent's words about itself: on its socket as JSON, on ``/metrics`` as numbers.
 
-Only data. Times are UTC; seconds are durations; unknown is None.
+Only data, as ``record`` is for the host. Times are UTC; seconds are durations; unknown is None.
 """
 
 from __future__ import annotations
