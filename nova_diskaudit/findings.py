@@ -318,6 +318,29 @@ _ENTRIES = (
         "and leftovers are not known in full.",
         action="Give --config-file with [audit] instances_path, or run as root.",
     ),
+    # --- what the central service finds ---
+    Entry(
+        code="two-agents-one-host",
+        severity="warning",
+        cause="Another agent wanted to report for this host while the one that does is alive; it "
+        "was refused.",
+        action="Give each compute node a host name of its own ([DEFAULT] host), and each agent "
+        "its own state_path.",
+    ),
+    Entry(
+        code="clock-skew",
+        severity="warning",
+        cause="The clock of the host and that of the central service differ by more than a "
+        "minute; times from the future were replaced by the time of receipt.",
+        action="See to the time synchronisation of the host.",
+    ),
+    Entry(
+        code="host-claim-implausible",
+        severity="warning",
+        cause="The host reports more than can be: disks that hold more than their filesystem "
+        "has, or that are larger than the flavor promises.",
+        action="Look at the host and its agent; until then distrust what it reports.",
+    ),
 )
 
 CATALOGUE: dict[str, Entry] = {entry.code: entry for entry in _ENTRIES}

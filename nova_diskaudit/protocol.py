@@ -192,24 +192,27 @@ def state_of(report: record.HostReport, id: str) -> State:
 
 def resolved(state: State) -> record.HostReport:
     """The state with every time set, as it is shown."""
-    instances = []
-    for instance in state.instances:
-        fields = {name: getattr(instance, name) for name in record.Instance.__struct_fields__}
-        guest = instance.guest
-        if guest.state == "answered" and guest.checked_at is None:
-            # An answer is later than the beginning of the cycle that got it.
-            checked_at = max(state.as_of, guest.as_of or state.as_of)
-            fields["guest"] = msgspec.structs.replace(guest, checked_at=checked_at)
-        fields["as_of"] = instance.as_of if instance.as_of is not None else state.as_of
-        instances.append(record.Instance(**fields))
     return record.HostReport(
         schema=record.SCHEMA_VERSION,
         host=state.host,
         as_of=state.as_of,
         storages=state.storages,
-        instances=tuple(instances),
+        instances=tuple(resolved_instance(one, state.as_of) for one in state.instances),
         findings=state.findings,
     )
+
+
+def resolved_instance(instance: Instance, report_as_of: datetime.datetime) -> record.Instance:
+    """An instance of a report with every time set."""
+    fields = {name: getattr(instance, name) for name in record.Instance.__struct_fields__}
+    guest = instance.guest
+    if guest.state == "answered" and guest.checked_at is None:
+        # An answer is later than the beginning of the cycle that got it.
+        checked_at = max(report_as_of, guest.as_of or report_as_of)
+        fields["guest"] = msgspec.structs.replace(guest, checked_at=checked_at)
+    if instance.as_of is None:
+        fields["as_of"] = report_as_of
+    return record.Instance(**fields)
 
 
 def full(state: State, *, agent: str, replaces: str | None, sent_at: datetime.datetime) -> Report:
@@ -310,8 +313,8 @@ def decode_report(data: bytes, *, path_host: str) -> Report:
         report = msgspec.json.decode(data, type=Report)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise ReportInvalid(_short(f"not a report: {error}")) from None
-    # What we would have written ourselves has no key twice, and only long numbers may be too long.
-    if _LONG_NUMBER.search(data) or msgspec.json.encode(report) != data:
+    # What we would have written ourselves has no key twice, and nothing but what the types know.
+    if msgspec.json.encode(report) != data:
         _inspect(data)
     _check(report, path_host)
     return report
@@ -343,6 +346,8 @@ def _check(report: Report, path_host: str) -> None:
     for instance in report.instances:
         if len({disk.target for disk in instance.disks}) != len(instance.disks):
             raise ReportInvalid(f"instance {instance.uuid}: a disk occurs twice")
+        if not all(number in _INTEGERS for number in _claims(instance)):
+            raise ReportInvalid(f"instance {instance.uuid}: a number beyond 64 bits")
     for time in _times(report):
         if time.utcoffset() != datetime.timedelta(0):
             raise ReportInvalid("a time that is not UTC, or does not say so")
@@ -353,6 +358,18 @@ def _check(report: Report, path_host: str) -> None:
 def is_id(text: str) -> bool:
     """Whether it is a UUID as they are written here: lower case, with hyphens."""
     return _UUID.fullmatch(text) is not None
+
+
+def _claims(instance: Instance) -> Iterator[int]:
+    """Numbers that guests and libvirt give, which their type does not bound."""
+    for filesystem in instance.filesystems:
+        yield filesystem.used_bytes or 0
+        yield filesystem.total_bytes or 0
+    for disk in instance.disks:
+        if disk.libvirt is not None:
+            yield disk.libvirt.capacity or 0
+            yield disk.libvirt.allocation or 0
+            yield disk.libvirt.physical or 0
 
 
 def _times(report: Report) -> Iterator[datetime.datetime]:

@@ -19,7 +19,8 @@ import msgspec
 
 SCHEMA_VERSION = "1.0"
 
-Bytes = Annotated[int, msgspec.Meta(ge=0)]
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Time = Annotated[datetime.datetime, msgspec.Meta(tz=True)]
 Severity = Literal["info", "warning", "error"]
 Kind = Literal["local", "volume", "config", "cdrom"]
 State = Literal["running", "paused", "shutoff", "crashed", "suspended", "unknown"]
@@ -46,7 +47,7 @@ class LibvirtTriple(msgspec.Struct, frozen=True, kw_only=True):
     capacity: int | None
     allocation: int | None
     physical: int | None
-    as_of: datetime.datetime
+    as_of: Time
 
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,8 +105,8 @@ class Guest(msgspec.Struct, frozen=True, kw_only=True):
 
     state: str
     agent_version: str | None = None
-    as_of: datetime.datetime | None = None
-    checked_at: datetime.datetime | None = None
+    as_of: Time | None = None
+    checked_at: Time | None = None
 
 
 class Disk(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +147,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     uuid: str
     domain: str
     state: State
-    as_of: datetime.datetime
+    as_of: Time
     project_id: str | None
     user_id: str | None
     flavor: str | None
@@ -192,7 +193,7 @@ class HostReport(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: str
     host: str
-    as_of: datetime.datetime
+    as_of: Time
     storages: tuple[Storage, ...]
     instances: tuple[Instance, ...]
     findings: tuple[Finding, ...] = ()

@@ -8,25 +8,13 @@ service has one version, and nothing is retried below the publisher.
 from keystoneauth1 import loading
 from oslo_config import cfg
 
+from nova_diskaudit.conf import keystoneauth
+
 GROUP = cfg.OptGroup("disk_audit", title="The central service and the credentials for it")
 
 #: Of keystoneauth's session: all but what a service that runs for months must not collect.
 _SESSION = ("cafile", "certfile", "keyfile", "insecure", "tls_ciphers", "tls_min_version")
 _ADAPTER = ("service_type", "service_name", "valid_interfaces", "region_name", "endpoint_override")
-#: Kinds of credentials whose options are listed. Others work as well.
-_LISTED_PLUGINS = ("v3applicationcredential", "v3password", "none")
-
-
-def _plain(options: list[cfg.Opt]) -> list[cfg.Opt]:
-    """Names as they are written in a file: ``region_name``, not ``region-name``."""
-    for one in options:
-        one.name = one.dest
-    return options
-
-
-def _chosen(options: list[cfg.Opt], names: tuple[str, ...]) -> list[cfg.Opt]:
-    """Those of ``names`` that this release of keystoneauth has."""
-    return _plain([one for one in options if one.dest in names])
 
 
 def _retries(name: str) -> cfg.Opt:
@@ -42,10 +30,10 @@ not be sent stays in the spool, and the publisher tries again.""",
 
 
 AUTH = loading.get_auth_common_conf_options()
-SESSION = _chosen(loading.get_session_conf_options(), _SESSION)
+SESSION = keystoneauth.chosen(loading.get_session_conf_options(), _SESSION)
 #: What this release of keystoneauth can be told about TLS.
 TLS = tuple(one.dest for one in SESSION if one.dest.startswith("tls_"))
-ADAPTER = _chosen(loading.get_adapter_conf_options(include_deprecated=False), _ADAPTER)
+ADAPTER = keystoneauth.chosen(loading.get_adapter_conf_options(include_deprecated=False), _ADAPTER)
 RETRIES = [_retries("connect_retries"), _retries("status_code_retries")]
 TIMEOUT = cfg.FloatOpt(
     "timeout",
@@ -73,11 +61,7 @@ OPTIONS = [*AUTH, *SESSION, TIMEOUT, *ADAPTER, *RETRIES]
 
 def listed() -> list[cfg.Opt]:
     """``OPTIONS``, and those of the usual credentials, which keystoneauth registers at use."""
-    found = {one.dest: one for one in OPTIONS}
-    for plugin in _LISTED_PLUGINS:
-        for one in _plain(loading.get_auth_plugin_conf_options(plugin)):
-            found.setdefault(one.dest, one)
-    return list(found.values())
+    return keystoneauth.with_credentials(OPTIONS)
 
 
 def register(conf: cfg.ConfigOpts) -> None:

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The application, assembled: what every request passes on its way to a handler."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from keystonemiddleware import auth_token
+from oslo_config import cfg
+from oslo_middleware import http_proxy_to_wsgi, request_id
+
+from nova_diskaudit.api import dispatch, fault, identity, openapi, policy, routes
+from nova_diskaudit.api.call import Service
+from nova_diskaudit.conf import ConfigurationError
+
+LOG = logging.getLogger(__name__)
+
+Wsgi = Any
+
+
+def service_of(conf: cfg.ConfigOpts, engine: sa.Engine) -> Service:
+    """What all calls have in common.
+
+    :raises ConfigurationError: for options that contradict each other.
+    """
+    keystone = conf.api.auth_strategy == "keystone"
+    nova = keystone if conf.nova.enabled is None else conf.nova.enabled
+    if keystone and not nova:
+        raise ConfigurationError(
+            "[nova] enabled = false needs [api] auth_strategy = noauth: what a host says of "
+            "itself must not decide what a tenant sees"
+        )
+    return Service(
+        engine=engine,
+        enforcer=policy.make(conf),
+        nova=nova,
+        enrollment=keystone,
+        first_report_enrolls=conf.api.enrollment == "first-report",
+        takeover_after_seconds=float(conf.api.takeover_after),
+        max_limit=conf.api.max_limit,
+        now=lambda: datetime.datetime.now(datetime.UTC),
+        document=openapi.document(),
+    )
+
+
+def build(conf: cfg.ConfigOpts, service: Service) -> Wsgi:
+    """The whole application.
+
+    :raises ConfigurationError:
+    """
+    if conf.api.auth_strategy == "noauth":
+        return assemble(conf, service, identity.by_loopback)
+    if conf.keystone_authtoken.token_cache_time == 0:
+        raise ConfigurationError(
+            "[keystone_authtoken] token_cache_time = 0 would believe a token for ever once it was "
+            "seen, whatever became of it: -1 keeps none"
+        )
+    if conf.keystone_authtoken.token_cache_time < 900:
+        LOG.warning(
+            "[keystone_authtoken] token_cache_time = %d: Keystone will be asked for each report "
+            "of an agent with a longer interval",
+            conf.keystone_authtoken.token_cache_time,
+        )
+
+    def authenticate(application: Wsgi) -> Wsgi:
+        options = {"oslo_config_config": conf}
+        checked = auth_token.AuthProtocol(identity.by_keystone(application), options)
+        return _only_where_needed(checked, application)
+
+    return assemble(conf, service, authenticate)
+
+
+def assemble(conf: cfg.ConfigOpts, service: Service, authenticate: Callable[[Wsgi], Wsgi]) -> Wsgi:
+    """The application behind its middlewares.
+
+    The list reads as a request goes: the proxy's word about scheme and host, an id for the
+    request, errors of what follows in our words, who asks.
+    """
+    application: Wsgi = dispatch.application(service)
+    for middleware in reversed(
+        (
+            lambda inner: http_proxy_to_wsgi.HTTPProxyToWSGI(inner, conf),
+            request_id.RequestId,
+            fault.translated,
+            authenticate,
+        )
+    ):
+        application = middleware(application)
+    return application
+
+
+def _only_where_needed(authenticated: Wsgi, plain: Wsgi) -> Wsgi:
+    """Calls that are for anybody need no token, and a bad one beside them does no harm."""
+    public = {route.path for route in routes.ROUTES if isinstance(route.access, policy.Public)}
+
+    def choose(environ: dict[str, Any], start_response: Any) -> Any:
+        path = environ.get("PATH_INFO") or "/"
+        return (plain if path in public else authenticated)(environ, start_response)
+
+    return choose

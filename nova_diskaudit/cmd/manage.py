@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``nova-diskaudit-manage``: what an operator does to the central service's database.
+
+Exit status: 0 done; 1 looked at, and something is not as it should be; 2 it could not be done, and
+one line on stderr says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import signal
+import sys
+import threading
+import uuid
+from typing import Any
+
+from nova_diskaudit.conf import ConfigurationError
+
+PROGRAM = "nova-diskaudit-manage"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command."""
+    arguments = _parser().parse_args(argv)
+    from nova_diskaudit.conf import service
+    from nova_diskaudit.store import engine, errors
+
+    try:
+        conf = service.read(arguments.config_file)
+        database = engine.create(conf.database.connection, **service.database(conf))
+        status: int = arguments.run(database, arguments, conf)
+        return status
+    except (ConfigurationError, errors.StoreError) as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog=PROGRAM,
+        allow_abbrev=False,
+        description="The database of nova-diskaudit's central service.",
+    )
+    top.add_argument(
+        "--config-file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="oslo.config file (default: nova-diskaudit-api.conf in /etc/nova-diskaudit)",
+    )
+    nouns = top.add_subparsers(required=True, metavar="COMMAND")
+
+    database = nouns.add_parser("db", help="its tables").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    _command(database, "sync", _db_sync, "make the tables, or bring them to this release")
+    _command(database, "version", _db_version, "print the step that the tables stand at")
+    _command(database, "check", _db_check, "whether the tables are those of this release")
+
+    host = nouns.add_parser("host", help="who may report for a host").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    enroll = _command(host, "enroll", _host_enroll, "let a credential report for a host")
+    enroll.add_argument("host", help="name of the host in Nova")
+    enroll.add_argument("credential", help="id of the application credential")
+    revoke = _command(host, "revoke", _host_revoke, "take that back")
+    revoke.add_argument("host", help="name of the host in Nova")
+    revoke.add_argument("credential", nargs="?", help="only this one (default: all of the host)")
+    listed = _command(host, "list", _host_list, "print what is enrolled")
+    listed.add_argument("host", nargs="?", help="only this one")
+    renew = _command(
+        host, "demand-full", _host_demand_full, "make agents send all that they know, once"
+    )
+    renew.add_argument("host", nargs="?", help="only this one (default: all hosts)")
+
+    nova = nouns.add_parser("nova", help="the map of Nova's instances").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    refresh = _command(nova, "refresh", _nova_refresh, "ask Nova what changed")
+    refresh.add_argument(
+        "--forever",
+        action="store_true",
+        help="again and again, as [nova] interval says; several may run, one of them works",
+    )
+
+    purge = _command(
+        nouns, "purge", _purge, "remove silent hosts and what Nova deleted, as of some time ago"
+    )
+    purge.add_argument(
+        "--older-than", type=_days, required=True, metavar="DAYS", help="at least one"
+    )
+    return top
+
+
+def _command(group: Any, name: str, run: Any, words: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = group.add_parser(name, help=words, description=words)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _days(text: str) -> datetime.timedelta:
+    number = float(text)
+    if not 1 <= number <= 36500:
+        raise ValueError
+    return datetime.timedelta(days=number)
+
+
+_days.__name__ = "number of days"  # argparse says: invalid <name> value
+
+
+def _db_sync(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
+    from nova_diskaudit.store import schema
+
+    schema.sync(database)
+    print(f"the tables are at {schema.newest()}")
+    return 0
+
+
+def _db_version(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
+    from nova_diskaudit.store import schema
+
+    print(schema.current(database) or "none")
+    return 0
+
+
+def _db_check(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
+    from nova_diskaudit.store import errors, schema
+
+    try:
+        schema.require_newest(database)
+    except errors.SchemaError as error:
+        print(error)
+        return 1
+    differences = schema.differences(database)
+    for line in differences:
+        print(line)
+    return 1 if differences else 0
+
+
+def _host_enroll(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
+    from nova_diskaudit.store import enrollment, moment
+
+    now = moment.of(datetime.datetime.now(datetime.UTC))
+    enrollment.enroll(database, arguments.credential, arguments.host, at=now)
+    return 0
+
+
+def _host_revoke(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
+    from nova_diskaudit.store import enrollment
+
+    revoked = enrollment.revoke(database, arguments.host, arguments.credential)
+    print(f"{revoked} revoked")
+    return 0 if revoked else 1
+
+
+def _host_list(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
+    from nova_diskaudit.store import enrollment, moment
+
+    for one in enrollment.listed(database, arguments.host):
+        when = moment.time(one.enrolled_at).isoformat(timespec="seconds")
+        print(f"{one.host}\t{one.credential_id}\t{when}")
+    return 0
+
+
+def _host_demand_full(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
+    from nova_diskaudit.store import host
+
+    demanded = host.demand_full(database, arguments.host, new_id=lambda: str(uuid.uuid4()))
+    print(f"{demanded} hosts will send a full report")
+    return 0 if demanded else 1
+
+
+def _nova_refresh(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
+    from nova_diskaudit.cloud import connection, nova
+    from nova_diskaudit.reconcile import nova_map
+
+    cloud = nova.Nova(connection.connect(conf))
+    if arguments.forever:
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        nova_map.keep(
+            database,
+            cloud,
+            stop=stop,
+            interval_seconds=conf.nova.interval,
+            whole_every_seconds=conf.nova.full_interval,
+        )
+        return 0
+    done = nova_map.refresh(
+        database,
+        cloud,
+        clock=lambda: datetime.datetime.now(datetime.UTC),
+        whole_every_seconds=conf.nova.full_interval,
+    )
+    if not done.ran:
+        print("another process does it now")
+        return 0
+    print(f"{done.instances} instances told, {done.news} of them news")
+    if done.problem is not None:
+        print(done.problem)
+    return 0 if done.problem is None else 1
+
+
+def _purge(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
+    from nova_diskaudit.store import purge
+
+    before = datetime.datetime.now(datetime.UTC) - arguments.older_than
+    purged = purge.purge(database, before=before)
+    print(f"{purged.hosts} hosts and {purged.instances} instances removed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

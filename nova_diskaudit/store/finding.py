@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Findings as rows that can be asked for by code.
+
+A finding has an origin, the agent that reports or this service that compares, and who writes
+replaces only what is of its own origin. An instance that has one code for three of its disks has
+one row; which disks, and the words, are in its report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import sqlalchemy as sa
+
+from nova_diskaudit import findings
+from nova_diskaudit.store import scope, transaction, trust, upsert
+from nova_diskaudit.store.tables import finding, host, instance, sighting
+
+Origin = Literal["agent", "reconcile"]
+
+#: The ``uuid`` of a finding about a host itself.
+HOST = ""
+
+_KEPT = frozenset({"since_at"})
+_GONE = sa.delete(finding).where(
+    finding.c.host_id == sa.bindparam("host"),
+    finding.c.uuid == sa.bindparam("instance"),
+    finding.c.code == sa.bindparam("gone"),
+    finding.c.origin == sa.bindparam("whose"),
+)
+_FORGOTTEN = sa.delete(finding).where(
+    finding.c.host_id == sa.bindparam("host"), finding.c.uuid == sa.bindparam("instance")
+)
+
+
+class Change(NamedTuple):
+    """The codes of one instance (or of the host), before and now, with severities."""
+
+    uuid: str
+    before: frozenset[str]
+    now: Mapping[str, str]
+    messages: Mapping[str, str] = {}
+
+
+def replace(
+    connection: sa.Connection,
+    host_id: int,
+    origin: Origin,
+    changes: Iterable[Change],
+    *,
+    received: int,
+) -> None:
+    """Write what differs, and nothing else; ``since_at`` of what stays is kept."""
+    appeared, gone = [], []
+    for change in changes:
+        for code, severity in change.now.items():
+            if code not in change.before:
+                appeared.append(
+                    {
+                        "host_id": host_id,
+                        "uuid": change.uuid,
+                        "code": code,
+                        "origin": origin,
+                        "severity": severity,
+                        "since_at": received,
+                        "message": change.messages.get(code),
+                    }
+                )
+        gone += [
+            {"host": host_id, "instance": change.uuid, "gone": code, "whose": origin}
+            for code in change.before.difference(change.now)
+        ]
+    if gone:
+        connection.execute(_GONE, gone)
+    if appeared:
+        statement = upsert.statement(finding, connection.dialect.name, _KEPT)
+        connection.execute(statement, appeared)
+
+
+def forget(connection: sa.Connection, host_id: int, uuids: Iterable[str]) -> None:
+    """Remove what anybody found about instances that a host does not have any more."""
+    gone = [{"host": host_id, "instance": uuid} for uuid in uuids]
+    if gone:
+        connection.execute(_FORGOTTEN, gone)
+
+
+def severity(code: str) -> str:
+    """Severity of a finding of this service."""
+    return findings.CATALOGUE[code].severity
+
+
+def message(code: str, detail: str) -> str:
+    """Words of a finding of this service."""
+    return findings.finding(code, detail).message
+
+
+class Own(NamedTuple):
+    """A finding of this service."""
+
+    code: str
+    severity: str
+    message: str
+
+
+def own(engine: sa.Engine, subjects: Iterable[tuple[int, str]]) -> dict[tuple[int, str], list[Own]]:
+    """Findings of this service about each of ``subjects`` (id of the host, UUID).
+
+    :raises nova_diskaudit.store.errors.StoreError:
+    """
+    wanted = list(subjects)
+    found: dict[tuple[int, str], list[Own]] = {subject: [] for subject in wanted}
+    if not wanted:
+        return found
+    statement = (
+        sa.select(finding)
+        .where(
+            finding.c.origin == "reconcile",
+            sa.or_(
+                *(
+                    sa.and_(finding.c.host_id == host_id, finding.c.uuid == uuid)
+                    for host_id, uuid in wanted
+                )
+            ),
+        )
+        .order_by(finding.c.code)
+    )
+    with transaction.read(engine) as connection:
+        for row in connection.execute(statement):
+            found[row.host_id, row.uuid].append(Own(row.code, row.severity, row.message))
+    return found
+
+
+class Key(NamedTuple):
+    """The place of a finding in the list: by code, then by what it is about.
+
+    ``host`` is None for a reader that sees one host of each instance and does not know its name.
+    """
+
+    code: str
+    uuid: str
+    host: str | None
+    origin: str
+
+
+class MarkerUnknown(LookupError):
+    """The marker names a host that is not known."""
+
+
+class Filters(NamedTuple):
+    """What a reader asks for; None asks for nothing."""
+
+    project_id: str | None = None
+    host: str | None = None
+    instance: str | None = None
+    code: str | None = None
+    severity: str | None = None
+    origin: str | None = None
+
+
+class Found(NamedTuple):
+    """One finding, with the report that it is told in."""
+
+    code: str
+    uuid: str
+    host: str
+    origin: Origin
+    severity: str
+    since_at: int
+    message: str | None
+    project_id: str | None
+    #: of the instance; None if it is about the host
+    body: bytes | None
+    #: of the host: its own findings
+    host_findings: bytes
+
+
+def listed(
+    engine: sa.Engine,
+    who: scope.Scope,
+    filters: Filters,
+    *,
+    nova: bool,
+    limit: int,
+    marker: Key | None = None,
+) -> tuple[list[Found], bool]:
+    """At most ``limit`` findings after ``marker``, and whether there are more.
+
+    A project sees those about its instances, as they are believed.
+
+    :param nova: whether Nova's ledger is kept.
+    :raises MarkerUnknown:
+    :raises nova_diskaudit.store.errors.StoreError:
+    """
+    joined = trust.join(nova=nova)
+    source = (
+        finding.join(host, host.c.id == finding.c.host_id)
+        .outerjoin(
+            sighting,
+            sa.and_(sighting.c.host_id == finding.c.host_id, sighting.c.uuid == finding.c.uuid),
+        )
+        .outerjoin(instance, instance.c.uuid == finding.c.uuid)
+    )
+    conditions: list[Any] = []
+    if isinstance(who, scope.OfProject):
+        conditions += [finding.c.uuid != HOST, joined.owner == who.project_id]
+        conditions += [joined.tenant_sees, joined.is_best]
+    wanted = {
+        joined.owner: filters.project_id,
+        host.c.name: filters.host,
+        finding.c.uuid: filters.instance,
+        finding.c.code: filters.code,
+        finding.c.severity: filters.severity,
+        finding.c.origin: filters.origin,
+    }
+    conditions += [column == value for column, value in wanted.items() if value is not None]
+    columns: dict[str, Any] = {
+        **{column.name: column for column in finding.c},
+        "host": host.c.name,
+        "project_id": joined.owner,
+        "body": sighting.c.body,
+        "host_findings": host.c.findings,
+    }
+    with transaction.read(engine) as connection:
+        if marker is not None:
+            conditions.append(_after(connection, marker))
+        statement = (
+            sa.select(*[columns[name].label(name) for name in Found._fields])
+            .select_from(source)
+            .where(*conditions)
+            .order_by(*_ORDER)
+            .limit(limit + 1)
+        )
+        rows = [Found(*row) for row in connection.execute(statement)]
+    return rows[:limit], len(rows) > limit
+
+
+#: The index of the table has them in this order.
+_ORDER = (finding.c.code, finding.c.uuid, finding.c.host_id, finding.c.origin)
+
+
+def _after(connection: sa.Connection, marker: Key) -> sa.ColumnElement[bool]:
+    """Later than ``marker``, written out: MariaDB has no index for a comparison of rows."""
+    place: list[tuple[Any, Any]] = [(finding.c.code, marker.code), (finding.c.uuid, marker.uuid)]
+    if marker.host is not None:
+        host_id = connection.scalar(sa.select(host.c.id).where(host.c.name == marker.host))
+        if host_id is None:
+            raise MarkerUnknown(marker.host)
+        place.append((finding.c.host_id, host_id))
+    later = finding.c.origin > marker.origin
+    for column, value in reversed(place):
+        later = sa.or_(column > value, sa.and_(column == value, later))
+    return sa.and_(finding.c.code >= marker.code, later)

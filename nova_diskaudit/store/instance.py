@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instances as they are believed: one row each, chosen by :mod:`.trust`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import sqlalchemy as sa
+
+from nova_diskaudit import protocol, record
+from nova_diskaudit.store import body, moment, scope, transaction, trust
+from nova_diskaudit.store.tables import finding, host, instance, sighting
+
+SortKey = Literal[
+    "uuid",
+    "virtual_bytes",
+    "host_allocated_bytes",
+    "guest_used_bytes",
+    "reclaimable_low_bytes",
+    "reclaimable_likely_bytes",
+]
+
+
+class Filters(NamedTuple):
+    """What a reader asks for; None asks for nothing."""
+
+    project_id: str | None = None
+    host: str | None = None
+    finding: str | None = None
+    min_reclaimable_bytes: int | None = None
+    trust: trust.Trust | None = None
+
+
+class Page(NamedTuple):
+    """Which part of a list, in which order: at most ``limit`` that come after ``marker``."""
+
+    limit: int
+    marker: str | None = None
+    sort: SortKey = "uuid"
+    descending: bool = False
+
+
+class MarkerUnknown(LookupError):
+    """The marker names nothing that the reader could have seen."""
+
+
+class Believed(NamedTuple):
+    """One instance by its best sighting. Times are moments."""
+
+    uuid: str
+    rank: int
+    host_id: int
+    host: str
+    as_of: int
+    #: of the host's report: what it says nothing else about is as of then
+    report_as_of: int
+    received_at: int
+    since_at: int
+    changed_at: int
+    project_id: str | None
+    user_id: str | None
+    name: str | None
+    disks: int
+    virtual_bytes: int
+    virtual_unknown: int
+    host_allocated_bytes: int
+    host_allocated_unknown: int
+    guest_used_bytes: int
+    guest_used_unknown: int
+    reclaimable_low_bytes: int
+    reclaimable_likely_bytes: int
+    service_codes: str
+    body: bytes
+
+    def reported(self) -> record.Instance:
+        """The agent's words, with every time set."""
+        said = body.unpack(self.body, protocol.Instance)
+        return protocol.resolved_instance(said, moment.time(self.report_as_of))
+
+
+class Other(NamedTuple):
+    """A sighting of the same instance that is not the one believed."""
+
+    host: str
+    rank: int
+    as_of: int
+    since_at: int
+    host_allocated_bytes: int
+
+
+def listed(
+    engine: sa.Engine,
+    who: scope.Scope,
+    filters: Filters,
+    page: Page,
+    *,
+    nova: bool,
+) -> tuple[list[Believed], bool]:
+    """One page, and whether there is another.
+
+    :param nova: whether Nova's ledger is kept.
+    :raises MarkerUnknown:
+    :raises nova_diskaudit.store.errors.StoreError:
+    """
+    joined = trust.join(nova=nova)
+    conditions = [*_visible(who, joined), *_wanted(filters, joined)]
+    key = sighting.c[page.sort]
+    with transaction.read(engine) as connection:
+        if page.marker is not None:
+            conditions.append(_after(connection, who, joined, page))
+        order = [sighting.c.uuid] if page.sort == "uuid" else [key, sighting.c.uuid]
+        statement = (
+            _select(joined)
+            .where(*conditions)
+            .order_by(*[column.desc() if page.descending else column for column in order])
+            .limit(page.limit + 1)
+        )
+        rows = [Believed(*row) for row in connection.execute(statement)]
+    return rows[: page.limit], len(rows) > page.limit
+
+
+def shown(engine: sa.Engine, who: scope.Scope, uuid: str, *, nova: bool) -> Believed | None:
+    """One instance; None if there is none, or none that the reader may see.
+
+    :raises nova_diskaudit.store.errors.StoreError:
+    """
+    joined = trust.join(nova=nova)
+    statement = _select(joined).where(sighting.c.uuid == uuid, *_visible(who, joined))
+    with transaction.read(engine) as connection:
+        row = connection.execute(statement).one_or_none()
+    return Believed(*row) if row is not None else None
+
+
+def others(engine: sa.Engine, uuid: str, *, nova: bool) -> list[Other]:
+    """The sightings of an instance that are not believed: for operators only.
+
+    :raises nova_diskaudit.store.errors.StoreError:
+    """
+    joined = trust.join(nova=nova)
+    statement = (
+        sa.select(
+            host.c.name,
+            joined.rank,
+            sa.func.coalesce(sighting.c.as_of, host.c.as_of),
+            sighting.c.since_at,
+            sighting.c.host_allocated_bytes,
+        )
+        .select_from(joined.source)
+        .where(sighting.c.uuid == uuid, sa.not_(joined.is_best))
+        .order_by(host.c.name)
+    )
+    with transaction.read(engine) as connection:
+        return [Other(*row) for row in connection.execute(statement)]
+
+
+def _select(joined: trust.Join) -> sa.Select[Any]:
+    columns: dict[str, Any] = {
+        **{column.name: column for column in sighting.c},
+        "rank": joined.rank,
+        "host": host.c.name,
+        "as_of": sa.func.coalesce(sighting.c.as_of, host.c.as_of),
+        "report_as_of": host.c.as_of,
+        "received_at": host.c.received_at,
+        "project_id": joined.owner,
+        "user_id": instance.c.user_id,
+        "name": instance.c.name,
+    }
+    return sa.select(*[columns[name].label(name) for name in Believed._fields]).select_from(
+        joined.source
+    )
+
+
+def _visible(who: scope.Scope, joined: trust.Join) -> list[Any]:
+    if isinstance(who, scope.OfProject):
+        return [joined.owner == who.project_id, joined.tenant_sees, joined.is_best]
+    return [joined.is_best]
+
+
+def _wanted(filters: Filters, joined: trust.Join) -> list[Any]:
+    conditions: list[Any] = []
+    if filters.project_id is not None:
+        conditions.append(joined.owner == filters.project_id)
+    if filters.host is not None:
+        conditions.append(host.c.name == filters.host)
+    if filters.min_reclaimable_bytes is not None:
+        conditions.append(sighting.c.reclaimable_likely_bytes >= filters.min_reclaimable_bytes)
+    if filters.finding is not None:
+        has = sa.select(sa.literal(1)).where(
+            finding.c.code == filters.finding,
+            finding.c.uuid == sighting.c.uuid,
+            finding.c.host_id == sighting.c.host_id,
+        )
+        conditions.append(sa.exists(has))
+    if filters.trust is not None:
+        conditions.append(joined.rank.in_(trust.ranks(filters.trust)))
+    return conditions
+
+
+def _after(
+    connection: sa.Connection, who: scope.Scope, joined: trust.Join, page: Page
+) -> sa.ColumnElement[bool]:
+    """What comes after the marker, in the order of the page."""
+    uuid = sighting.c.uuid
+    if page.sort == "uuid":
+        return uuid < page.marker if page.descending else uuid > page.marker
+    key = sighting.c[page.sort]
+    value = connection.scalar(
+        sa.select(key).select_from(joined.source).where(uuid == page.marker, *_visible(who, joined))
+    )
+    if value is None:
+        raise MarkerUnknown(page.marker)
+    if page.descending:
+        return sa.or_(key < value, sa.and_(key == value, uuid < page.marker))
+    return sa.or_(key > value, sa.and_(key == value, uuid > page.marker))

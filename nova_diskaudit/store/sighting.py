@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An agent's word about one instance: the rows of a report, and which of them are news."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from nova_diskaudit import protocol, record
+from nova_diskaudit.store import body, moment, storage, upsert
+from nova_diskaudit.store.tables import sighting
+
+_MAX_INTEGER = 2**63 - 1
+_MAX_PROJECT = 64
+# So that the words of a row fit into it, whoever sent them.
+_MAX_CODES = 64
+_MAX_STORAGES = 256
+_CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+# A file whose blocks other files share may add up to more than there is.
+_SHARED = "reflink-shared"
+#: Columns that a later report leaves as they are.
+_KEPT = frozenset({"since_at", "service_codes"})
+
+
+class Known(NamedTuple):
+    """What is kept of a sighting to judge the next one by, and to add up."""
+
+    digest: bytes
+    codes: str
+    disks: int
+    virtual_bytes: int
+    host_allocated_bytes: int
+    held: str
+
+
+_KNOWN = sa.select(sighting.c.uuid, *(sighting.c[name] for name in Known._fields)).where(
+    sighting.c.host_id == sa.bindparam("host")
+)
+_GONE = sa.delete(sighting).where(
+    sighting.c.host_id == sa.bindparam("host"), sighting.c.uuid == sa.bindparam("gone")
+)
+
+
+def known(connection: sa.Connection, host_id: int) -> dict[str, Known]:
+    """All that is kept of a host, by UUID."""
+    rows = connection.execute(_KNOWN, {"host": host_id})
+    return {row[0]: Known(*row[1:]) for row in rows}
+
+
+def row(instance: protocol.Instance, *, received: int) -> dict[str, Any]:
+    """The row of an instance of a report, but for its host.
+
+    :raises protocol.ReportInvalid: for what no agent of ours says.
+    """
+    as_of = None if instance.as_of is None else moment.of(instance.as_of)
+    data = body.encode(instance)
+    local = list(_distinct(instance.disks))
+    sums = record.totals(instance.disks)
+    project = instance.project_id
+    return {
+        "uuid": instance.uuid,
+        "as_of": as_of,
+        "since_at": received,
+        "changed_at": received,
+        # It is a hint. What is longer is not an id of Keystone, and must not stop a host.
+        "project_id": project if project is not None and len(project) <= _MAX_PROJECT else None,
+        "digest": body.digest(data),
+        "codes": words(instance_codes(instance)),
+        "service_codes": "",
+        "disks": sums.disks,
+        "virtual_bytes": bounded(sums.virtual_bytes),
+        "virtual_unknown": sums.virtual_unknown,
+        "host_allocated_bytes": bounded(sums.host_allocated_bytes),
+        "host_allocated_unknown": sums.host_allocated_unknown,
+        "guest_used_bytes": bounded(sums.guest_used_bytes),
+        "guest_used_unknown": sums.guest_used_unknown,
+        "reclaimable_low_bytes": bounded(sum(disk.reclaimable.low for disk in local)),
+        "reclaimable_likely_bytes": bounded(sum(likely(disk.reclaimable) for disk in local)),
+        "held": _held(local),
+        "body": body.pack(data),
+    }
+
+
+def likely(reclaimable: record.Reclaimable) -> int:
+    """The estimate, where there is one, else what is sure."""
+    return reclaimable.low if reclaimable.estimate is None else reclaimable.estimate
+
+
+def instance_codes(instance: protocol.Instance) -> dict[str, record.Severity]:
+    """Codes of an instance and its disks, each once, with their severity."""
+    found = [*instance.findings, *(f for disk in instance.disks for f in disk.findings)]
+    return codes(found)
+
+
+def codes(found: Iterable[record.Finding]) -> dict[str, record.Severity]:
+    """Codes, each once, with their severity.
+
+    :raises protocol.ReportInvalid: for a code that is not of the form of one.
+    """
+    result: dict[str, record.Severity] = {}
+    for finding in found:
+        if finding.code not in result:
+            if not _CODE.fullmatch(finding.code):
+                raise protocol.ReportInvalid("the code of a finding is not of the form a-b-c")
+            result[finding.code] = finding.severity
+    if len(result) > _MAX_CODES:
+        raise protocol.ReportInvalid(f"more than {_MAX_CODES} different findings about one thing")
+    return result
+
+
+def held_by_storage(text: str) -> dict[str, int]:
+    """The column ``held``: bytes by the key of a storage."""
+    pairs = (word.partition(":") for word in text.split())
+    return {key: int(number) for key, _, number in pairs}
+
+
+def words(codes: Iterable[str]) -> str:
+    """Codes as a column holds them."""
+    return " ".join(sorted(codes))
+
+
+def put(connection: sa.Connection, host_id: int, rows: list[dict[str, Any]]) -> None:
+    """Insert or renew these rows."""
+    if rows:
+        statement = upsert.statement(sighting, connection.dialect.name, _KEPT)
+        connection.execute(statement, [{**row, "host_id": host_id} for row in rows])
+
+
+def bounded(number: int) -> int:
+    """A sum of numbers of 64 bits need not be one; then it is nonsense, and told by a finding."""
+    return min(number, _MAX_INTEGER)
+
+
+def remove(connection: sa.Connection, host_id: int, uuids: Iterable[str]) -> None:
+    """What a host does not have any more."""
+    gone = [{"host": host_id, "gone": uuid} for uuid in uuids]
+    if gone:
+        connection.execute(_GONE, gone)
+
+
+def _distinct(disks: Iterable[record.Disk]) -> Iterable[record.Disk]:
+    """Local disks, each identity once."""
+    met: set[str] = set()
+    for disk in disks:
+        if disk.kind != "local":
+            continue
+        if disk.identity is not None:
+            if disk.identity in met:
+                continue
+            met.add(disk.identity)
+        yield disk
+
+
+def _held(disks: Iterable[record.Disk]) -> str:
+    held: dict[str, int] = {}
+    for disk in disks:
+        allocated, identity = disk.host_allocated_bytes, disk.storage_identity
+        if allocated is None or identity is None:
+            continue
+        if not any(finding.code == _SHARED for finding in disk.findings):
+            key = storage.key(identity)
+            held[key] = held.get(key, 0) + allocated
+    if len(held) > _MAX_STORAGES:
+        raise protocol.ReportInvalid(f"an instance on more than {_MAX_STORAGES} storages")
+    return " ".join(f"{key}:{number}" for key, number in held.items())

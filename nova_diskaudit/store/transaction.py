@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole transaction, or nothing of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import oslo_db.api
+import sqlalchemy as sa
+from oslo_db import exception as oslo_exception
+
+from nova_diskaudit.store import engine as _engine
+from nova_diskaudit.store import errors
+
+_T = TypeVar("_T")
+
+_TRIES = 5
+
+
+@contextlib.contextmanager
+def read(engine: sa.Engine, *, snapshot: bool = False) -> Iterator[sa.Connection]:
+    """A connection for statements that only read.
+
+    :param snapshot: all of them see the database at one moment (else: each at its own).
+    :raises errors.StoreError:
+    """
+    with errors.translated(), engine.connect() as connection:
+        if snapshot and connection.dialect.name != "sqlite":
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        yield connection
+
+
+def write(engine: sa.Engine, work: Callable[[sa.Connection], _T]) -> _T:
+    """What ``work`` gives, after its transaction was committed.
+
+    Lost races (a deadlock, a failed certification of Galera, a row that another one inserted
+    first) are run again as a whole, five times at most, so ``work`` must have no other effect.
+
+    :raises errors.StoreError: when it could not be committed; nothing was written.
+    """
+
+    def attempt() -> _T:
+        with engine.connect() as plain:
+            connection = plain.execution_options(**{_engine.WRITES: True})
+            with connection.begin():
+                return work(connection)
+
+    with errors.translated():
+        try:
+            result: _T = _RETRIED(attempt)()
+        except oslo_exception.DBDuplicateEntry as error:
+            raise errors.Unavailable(errors.line(error)) from error
+        return result
+
+
+_RETRIED = oslo_db.api.wrap_db_retry(
+    max_retries=_TRIES - 1,
+    retry_interval=0.02,
+    max_retry_interval=0.5,
+    jitter=True,
+    exception_checker=lambda error: _lost_a_race(error),
+)
+
+
+class Again(errors.Unavailable):
+    """Raised by ``work``: what it read is not true any more. It is run again."""
+
+
+def _lost_a_race(error: Exception) -> bool:
+    # A deadlock is DBDeadlock; on PostgreSQL a failed serialization is not known to oslo.db.
+    if isinstance(error, oslo_exception.DBDeadlock | oslo_exception.DBDuplicateEntry | Again):
+        return True
+    wrapped = error.inner_exception if isinstance(error, oslo_exception.DBError) else error
+    if not isinstance(wrapped, sa.exc.DBAPIError):
+        return False
+    return getattr(wrapped.orig, "sqlstate", None) == "40001"

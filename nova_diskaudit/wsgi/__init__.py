@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a WSGI server finds the central service: ``nova_diskaudit.wsgi.api:application``."""
