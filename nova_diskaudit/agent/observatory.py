@@ -237,11 +237,7 @@ class Observatory:
     ) -> list[Subject]:
         if not chosen:
             return []
-        if _PROCESSES not in self._lanes.unanswered():
-            found = observer.look_at_processes()
-            if found is not None:
-                self._processes = found
-        running = self._processes
+        running = self._running(observer, chosen)
         files = observer.status_files(
             {one.uuid: (one.name, running[one.uuid]) for one in chosen if one.uuid in running}
         )
@@ -251,6 +247,27 @@ class Observatory:
             uuid = subject.uuid
             self._absorb(subject, markers.get(uuid), files.get(uuid))
         return subjects
+
+    def _running(self, observer: Observer, chosen: Sequence[Listed]) -> dict[str, Process]:
+        """The QEMUs of these domains. All of ``/proc`` is read only for one that was started since.
+
+        That costs as much as the look at a dozen domains; and a QEMU that has ended meanwhile is
+        noticed where it is needed.
+        """
+        with self._mutex:
+            known = {one.uuid: self._known.get(one.uuid) for one in chosen}
+        found = {
+            one.uuid: before.process
+            for one in chosen
+            if (before := known[one.uuid]) and before.process and before.listed == one
+        }
+        if all(one.uuid in found or one.number is None for one in chosen):
+            return found
+        if _PROCESSES not in self._lanes.unanswered():
+            scanned = observer.look_at_processes()
+            if scanned is not None:
+                self._processes = scanned
+        return self._processes
 
     def _absorb(
         self, subject: Subject, listed: Listed | None, status_file: Signature | None
