@@ -3,8 +3,9 @@
 
 A domain is *quiet* when nobody started, stopped or renamed it, libvirt describes it with the very
 words it used when it was last looked at, and every image of it has the signature it had then.
-Events are not needed for that: a snapshot of a running domain gives it other images without one,
-and any of them can be lost. Pure: no I/O, no clock.
+That the words are the same is known from libvirt's own record of a running domain, or else from
+their digest. Events are not needed: a snapshot of a running domain gives it other images without
+one, and any of them can be lost. Pure: no I/O, no clock.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     """One domain as it was last looked at.
 
     ``proof``: the signature of each image; None when the next cycle has to look again anyway.
-    ``listed``: None when it was looked at while libvirt gave no list.
+    ``listed``: None when it was looked at while libvirt gave no list. ``status_file``: libvirt's
+    record of it, which has not changed since before it was described; None without one.
     """
 
     sighting: Sighting
@@ -57,6 +59,7 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     listed: Listed | None
     process: Process | None
     proof: dict[Layer, Signature] | None
+    status_file: Signature | None
 
 
 def remember(
@@ -64,9 +67,14 @@ def remember(
     *,
     listed: Listed | None,
     process: Process | None,
+    status_file: Signature | None,
     before: Remembered | None,
 ) -> Remembered:
-    """What a look at a domain leaves behind; ``before`` is what the last one did."""
+    """What a look at a domain leaves behind.
+
+    :param status_file: taken before libvirt described the domain.
+    :param before: what the last look left behind.
+    """
     instance = conclude_instance(sighting)
     if instance.guest.as_of is None and before is not None:
         # The time of the last real answer stays, so that a reader sees since when it is silent.
@@ -78,6 +86,7 @@ def remember(
         listed=listed,
         process=process,
         proof=None if _is_passing(sighting) else _proof(sighting),
+        status_file=status_file,
     )
 
 
@@ -89,23 +98,30 @@ def images(known: Remembered) -> list[tuple[Layer, Process | None]]:
 def is_quiet(
     known: Remembered,
     listed: Listed,
+    status_file: Signature | None,
     digest: bytes | None,
     signatures: Mapping[Layer, Signature | None],
 ) -> bool:
     """Whether everything stands as it was remembered.
 
-    :param digest: of what libvirt would describe it as now; None when it would not.
+    :param status_file: libvirt's record of it now; None without one.
+    :param digest: of what libvirt would describe it as now; None when it would not, or was not
+        asked.
     """
     return (
         known.proof is not None
         and known.listed == listed
-        and is_described_alike(known, digest)
+        and is_described_alike(known, status_file, digest)
         and not any(changed(known.proof, signatures))
     )
 
 
-def is_described_alike(known: Remembered, digest: bytes | None) -> bool:
+def is_described_alike(
+    known: Remembered, status_file: Signature | None, digest: bytes | None
+) -> bool:
     """Whether libvirt describes it as it did, which the images to be compared follow from."""
+    if status_file is not None and known.status_file == status_file:
+        return True
     domain = known.sighting.domain
     return domain is not None and digest is not None and domain.digest == digest
 
@@ -117,13 +133,18 @@ def changed(
     return (layer for layer, signature in proof.items() if signatures.get(layer) != signature)
 
 
-def renewed(known: Remembered, at: datetime.datetime) -> Remembered:
-    """A quiet domain, looked at again: its host facts are of ``at``, its guest was checked."""
+def renewed(known: Remembered, at: datetime.datetime, status_file: Signature | None) -> Remembered:
+    """A quiet domain, looked at again: its host facts are of ``at``, its guest was checked.
+
+    :param status_file: taken before libvirt was asked for the digest that proved it quiet, if it
+        was: libvirt writes its record anew for reasons of its own, too.
+    """
     guest = known.instance.guest
     if guest.state == "answered":
         guest = msgspec.structs.replace(guest, checked_at=at)
     return msgspec.structs.replace(
         known,
+        status_file=status_file,
         sighting=msgspec.structs.replace(known.sighting, as_of=at),
         instance=msgspec.structs.replace(known.instance, as_of=at, guest=guest),
     )

@@ -31,6 +31,7 @@ from nova_diskaudit.facts import (
     HostSighting,
     Listed,
     Process,
+    Signature,
     StorageSighting,
 )
 from nova_diskaudit.health import PARTS, CycleStatus, Part
@@ -200,12 +201,21 @@ class Observatory:
                 if one.uuid in self._known and self._known[one.uuid].proof is not None
             ]
         at = _now()
-        # First of what it is made of, then what that holds: a change between shows next time.
-        digests = observer.digests([one.uuid for one, _ in candidates])
+        # First what it is made of, then what that holds: a change between shows next time.
+        files = observer.status_files(
+            {one.uuid: (one.name, known.process) for one, known in candidates if known.process}
+        )
+        digests = observer.digests(
+            [
+                one.uuid
+                for one, known in candidates
+                if not memory.is_described_alike(known, files.get(one.uuid), None)
+            ]
+        )
         candidates = [
             (one, known)
             for one, known in candidates
-            if memory.is_described_alike(known, digests.get(one.uuid))
+            if memory.is_described_alike(known, files.get(one.uuid), digests.get(one.uuid))
         ]
         signatures = observer.images.signatures(
             image for _, known in candidates for image in memory.images(known)
@@ -216,8 +226,9 @@ class Observatory:
                 # Touched by an event, or refreshed, while the storage was asked.
                 if one.uuid in self._touched or self._known.get(one.uuid) is not known:
                     continue
-                if memory.is_quiet(known, one, digests.get(one.uuid), signatures):
-                    self._known[one.uuid] = memory.renewed(known, at)
+                file, digest = files.get(one.uuid), digests.get(one.uuid)
+                if memory.is_quiet(known, one, file, digest, signatures):
+                    self._known[one.uuid] = memory.renewed(known, at, file)
                     quiet.add(one.uuid)
         return quiet
 
@@ -226,17 +237,41 @@ class Observatory:
     ) -> list[Subject]:
         if not chosen:
             return []
-        if _PROCESSES not in self._lanes.unanswered():
-            found = observer.look_at_processes()
-            if found is not None:
-                self._processes = found
-        subjects = observer.look_at([(one.uuid, one.name) for one in chosen], self._processes)
+        running = self._running(observer, chosen)
+        files = observer.status_files(
+            {one.uuid: (one.name, running[one.uuid]) for one in chosen if one.uuid in running}
+        )
+        subjects = observer.look_at([(one.uuid, one.name) for one in chosen], running)
         markers = {one.uuid: one for one in chosen} if listed_now else {}
         for subject in subjects:
-            self._absorb(subject, markers.get(subject.uuid))
+            uuid = subject.uuid
+            self._absorb(subject, markers.get(uuid), files.get(uuid))
         return subjects
 
-    def _absorb(self, subject: Subject, listed: Listed | None) -> None:
+    def _running(self, observer: Observer, chosen: Sequence[Listed]) -> dict[str, Process]:
+        """The QEMUs of these domains. All of ``/proc`` is read only for one that was started since.
+
+        That costs as much as the look at a dozen domains; and a QEMU that has ended meanwhile is
+        noticed where it is needed.
+        """
+        with self._mutex:
+            known = {one.uuid: self._known.get(one.uuid) for one in chosen}
+        found = {
+            one.uuid: before.process
+            for one in chosen
+            if (before := known[one.uuid]) and before.process and before.listed == one
+        }
+        if all(one.uuid in found or one.number is None for one in chosen):
+            return found
+        if _PROCESSES not in self._lanes.unanswered():
+            scanned = observer.look_at_processes()
+            if scanned is not None:
+                self._processes = scanned
+        return self._processes
+
+    def _absorb(
+        self, subject: Subject, listed: Listed | None, status_file: Signature | None
+    ) -> None:
         sighting = subject.sighting()
         with self._mutex:
             if self._closed:
@@ -245,7 +280,11 @@ class Observatory:
             if before is not None and before.sighting.as_of > sighting.as_of:
                 return
             self._known[subject.uuid] = memory.remember(
-                sighting, listed=listed, process=subject.process, before=before
+                sighting,
+                listed=listed,
+                process=subject.process,
+                status_file=status_file,
+                before=before,
             )
         for part in PARTS:
             if part in subject.missed:

@@ -169,7 +169,7 @@ class Images:
         if path in self._mount_points:
             return path
         # Hundreds of disks lie in a few directories.
-        directory = os.path.dirname(path)
+        directory = path.rpartition("/")[0]
         known = self._mount_of_directory.get(directory)
         if known is None:
             known = directory

@@ -33,6 +33,7 @@ from nova_diskaudit.facts import (
     Listed,
     Process,
     Sighting,
+    Signature,
     StorageSighting,
 )
 from nova_diskaudit.lane import operations
@@ -122,6 +123,23 @@ class Observer:
         if isinstance(answer, Doubt):
             raise self._no_inventory(answer)
         return answer
+
+    def status_files(self, domains: Mapping[str, tuple[str, Process]]) -> dict[str, Signature]:
+        """Of libvirt's records of running domains, by UUID; without those that prove nothing.
+
+        :param domains: the name of each, and its QEMU.
+        """
+        if not domains:
+            return {}
+        answer = self._questions.ask(
+            operations.STATUS_FILES,
+            list(domains.values()),
+            seconds=self._deadlines.storage,
+            missed="storage-unresponsive",
+        )
+        if isinstance(answer, Doubt):
+            return {}
+        return {uuid: one for uuid, one in zip(domains, answer, strict=True) if one is not None}
 
     def digests(self, uuids: Sequence[str]) -> dict[str, bytes]:
         """Of what libvirt would describe some domains as now; without those it would not."""

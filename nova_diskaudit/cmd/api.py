@@ -56,12 +56,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    import waitress
-
-    from nova_diskaudit import protocol
     from nova_diskaudit.api import app, identity
     from nova_diskaudit.conf import service
     from nova_diskaudit.store import engine, schema
+    from nova_diskaudit.wsgi import server
 
     conf = service.read(arguments.config_file)
     if not conf.config_file:
@@ -86,19 +84,12 @@ def _serve(arguments: argparse.Namespace) -> int:
     stop = threading.Event()
     if made.nova:
         _keep_map(conf, database, stop)
-    server = waitress.create_server(
-        application,
-        host=arguments.host,
-        port=arguments.port,
-        threads=conf.api.threads,
-        ident=PROGRAM,
-        # Refused by its length before a byte is read; what it unpacks to is bounded later.
-        max_request_body_size=protocol.MAX_REPORT_BYTES + 2**16,
-        clear_untrusted_proxy_headers=False,
+    listening = server.listen(
+        application, host=arguments.host, port=arguments.port, threads=conf.api.threads
     )
     logging.getLogger(__name__).info("Listening on http://%s:%d", arguments.host, arguments.port)
     try:
-        server.run()
+        listening.run()
     finally:
         stop.set()
     return 0

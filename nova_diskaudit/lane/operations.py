@@ -91,6 +91,11 @@ SIGNATURES: Operation[list[Signature | None]] = Operation(
     list[Signature | None],
 )
 
+#: (names of domains with the QEMU of each)
+STATUS_FILES: Operation[list[Signature | None]] = Operation(
+    "storage", "status_files", tuple[list[tuple[str, Process]]], list[Signature | None]
+)
+
 #: (path)
 FILESYSTEM: Operation[StorageFacts] = Operation("storage", "filesystem", tuple[str], StorageFacts)
 
@@ -158,6 +163,7 @@ ALL: tuple[Operation[Any], ...] = (
     PROCESSES,
     PROBE_LAYERS,
     SIGNATURES,
+    STATUS_FILES,
     FILESYSTEM,
     INSTANCES_DIRECTORY,
     MANAGED_SAVE,

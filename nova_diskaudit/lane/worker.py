@@ -84,7 +84,14 @@ def bindings(kind: str, uri: str) -> dict[str, Handler]:
     :raises ImportError: when libvirt's bindings are not installed.
     """
     if kind == "storage":
-        from nova_diskaudit.host import filesystem, instances, mounts, processes, storage
+        from nova_diskaudit.host import (
+            filesystem,
+            instances,
+            mounts,
+            processes,
+            statusfile,
+            storage,
+        )
         from nova_diskaudit.host.storage import signature
 
         return {
@@ -92,6 +99,7 @@ def bindings(kind: str, uri: str) -> dict[str, Handler]:
             "processes": processes.processes,
             "probe_layers": storage.probe_layers,
             "signatures": signature.signatures,
+            "status_files": statusfile.status_files,
             "filesystem": filesystem.filesystem,
             "instances_directory": instances.instances_directory,
             "managed_save": instances.managed_save,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from openstack import proxy
 
 from nova_diskaudit.sdk import report as _report
+from nova_diskaudit.sdk.finding import Finding
 from nova_diskaudit.sdk.host import Host
 from nova_diskaudit.sdk.instance import Instance
 
@@ -27,7 +28,7 @@ class DiskAuditProxy(proxy.Proxy):
     #: The paths carry the version, so there is nothing to discover: one request less, and a
     #: service that is down is not asked twice.
     skip_discovery = True
-    _resource_registry = {"host": Host, "instance": Instance}  # noqa: RUF012 as declared above it
+    _resource_registry = {"finding": Finding, "host": Host, "instance": Instance}  # noqa: RUF012 as declared above it
 
     def hosts(self, **query: Any) -> Iterator[Host]:
         """Hosts that report, with what the service knows of each report."""
@@ -52,6 +53,11 @@ class DiskAuditProxy(proxy.Proxy):
         :raises openstack.exceptions.NotFoundException: when no host reported it.
         """
         return self._get(Instance, instance)
+
+    def findings(self, **query: Any) -> Iterator[Finding]:
+        """Findings by code, those that the caller may see."""
+        found: Iterator[Finding] = self._list(Finding, **query)
+        return found
 
     def report(self, host: str, packed: bytes) -> requests.Response:
         """Put one report of ``host``; ``packed`` is its JSON in gzip.

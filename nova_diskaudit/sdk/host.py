@@ -23,5 +23,10 @@ class Host(resource.Resource):
     as_of = resource.Body("as_of")
     #: when the service got it, by its own clock
     received_at = resource.Body("received_at")
+    #: sums over the local disks of all that is sighted on it
+    instances = resource.Body("instances", type=int)
+    disks = resource.Body("disks", type=int)
+    virtual_bytes = resource.Body("virtual_bytes", type=int)
+    host_allocated_bytes = resource.Body("host_allocated_bytes", type=int)
     storages = resource.Body("storages", type=list)
     findings = resource.Body("findings", type=list)

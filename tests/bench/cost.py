@@ -12,8 +12,10 @@ and what it costs to be there. libvirtd's processor time is told beside it: it i
 
 from __future__ import annotations
 
+import pathlib
 import time
 
+from nova_diskaudit.lane.operations import KINDS
 from tests.bench.crowd import Crowd
 from tests.bench.figures import Figure
 from tests.bench.processes import cpu_seconds, tree
@@ -24,27 +26,48 @@ _MOST_STEADY_PERCENT = 1.0
 _DEFAULT_INTERVAL_SECONDS = 300
 _DEFAULT_FULL_CYCLES = 12
 _NEVER = 1_000_000
+_LANE = "nova_diskaudit.lane"
+_PROCESSES = ("main", *KINDS)
+
+
+Spent = dict[str, float]
 
 
 class _Meter:
-    """Seconds of processor time since the last look, of the agent and of libvirtd."""
+    """Seconds of processor time since the last look: ``agent`` in all, ``libvirtd``, and the
+    processes of the agent by what they are. ``elapsed`` is the time between.
+    """
 
     def __init__(self, crowd: Crowd, agent: Agent) -> None:
         self._crowd = crowd
         self._agent = agent
-        self.reset()
-
-    def _now(self) -> tuple[float, float, float]:
-        assert self._agent.pid is not None
-        daemon = cpu_seconds({self._crowd.hypervisor.pid})
-        return time.monotonic(), cpu_seconds(tree(self._agent.pid)), daemon
-
-    def reset(self) -> tuple[float, float, float]:
-        """Elapsed time, the agent's processor time, libvirtd's."""
-        before = getattr(self, "_last", (0.0, 0.0, 0.0))
         self._last = self._now()
-        elapsed, ours, daemon = (b - a for a, b in zip(before, self._last, strict=True))
-        return elapsed, ours, daemon
+
+    def _now(self) -> Spent:
+        assert self._agent.pid is not None
+        pids = tree(self._agent.pid)
+        found = {
+            "elapsed": time.monotonic(),
+            "agent": cpu_seconds(pids),
+            "libvirtd": cpu_seconds({self._crowd.hypervisor.pid}),
+        }
+        for pid in pids:
+            kind = _kind(pid)
+            found[kind] = found.get(kind, 0.0) + cpu_seconds({pid})
+        return found
+
+    def reset(self) -> Spent:
+        before, self._last = self._last, self._now()
+        return {key: value - before.get(key, 0.0) for key, value in self._last.items()}
+
+
+def _kind(pid: int) -> str:
+    """What a process of the agent is: a lane of some kind, or the main one."""
+    try:
+        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    except OSError:
+        return "ended"
+    return words[words.index(_LANE) + 1] if _LANE in words else "main"
 
 
 def measure(crowd: Crowd, agent: Agent, *, cycles: int, idle_seconds: float) -> list[Figure]:
@@ -56,7 +79,7 @@ def measure(crowd: Crowd, agent: Agent, *, cycles: int, idle_seconds: float) -> 
     agent.start()
     agent.cycles_ended(2)
     meter = _Meter(crowd, agent)
-    spent: dict[str, tuple[float, float, float]] = {}
+    spent: dict[str, Spent] = {}
     for name, full_cycles in (
         ("full", 1),
         ("quiet", _NEVER),
@@ -76,22 +99,25 @@ def measure(crowd: Crowd, agent: Agent, *, cycles: int, idle_seconds: float) -> 
     time.sleep(2)
     meter.reset()
     time.sleep(idle_seconds)
-    elapsed, ours, daemon = meter.reset()
-    there, there_daemon = ours / elapsed, daemon / elapsed
+    idle = meter.reset()
+    there = idle["agent"] / idle["elapsed"]
     agent.stop()
 
-    def of_a_cycle(name: str) -> tuple[float, float]:
-        elapsed, ours, daemon = spent[name]
-        return (ours - there * elapsed) / cycles, (daemon - there_daemon * elapsed) / cycles
+    def of_a_cycle(name: str, who: str) -> float:
+        rest = idle.get(who, 0.0) / idle["elapsed"] * spent[name]["elapsed"]
+        return (spent[name].get(who, 0.0) - rest) / cycles
 
-    full, quiet, default = (of_a_cycle(name)[0] for name in ("full", "quiet", "default"))
+    full, quiet, default = (of_a_cycle(name, "agent") for name in ("full", "quiet", "default"))
     # The clock's ticks bound what can be said of a cycle that costs nearly nothing.
     cheaper = full / max(quiet, 1e-4)
     steady = 100 * (there + default / _DEFAULT_INTERVAL_SECONDS)
     rows = [
         Figure(
-            f"{label} cycle: processor time of the agent / of libvirtd (ms)",
-            f"{of_a_cycle(name)[0] * 1000:.1f} / {of_a_cycle(name)[1] * 1000:.1f}",
+            f"{label} cycle: processor time of the agent ({', '.join(_PROCESSES)}) / of libvirtd "
+            "(ms)",
+            f"{of_a_cycle(name, 'agent') * 1000:.1f} ("
+            + ", ".join(f"{of_a_cycle(name, who) * 1000:.1f}" for who in _PROCESSES)
+            + f") / {of_a_cycle(name, 'libvirtd') * 1000:.1f}",
         )
         for name, label in (
             ("full", "full"),
@@ -102,7 +128,8 @@ def measure(crowd: Crowd, agent: Agent, *, cycles: int, idle_seconds: float) -> 
     return [
         *rows,
         Figure(
-            f"being there, of {elapsed:.0f} s without a cycle (% of a core)", f"{100 * there:.3f}"
+            f"being there, of {idle['elapsed']:.0f} s without a cycle (% of a core)",
+            f"{100 * there:.3f}",
         ),
         Figure(
             f"full / quiet, {cycles} cycles each",

@@ -123,7 +123,7 @@ def main() -> None:
         observatory = Observatory(lanes, options, "bench", quarantine, _FULL_CYCLES)
         root = pathlib.Path("/proc/self").readlink().name
         for number in range(1, cycles + 1):
-            report = observatory.cycle(events=True)
+            report = observatory.cycle()
             assert report is not None
             spool.append(protocol.state_of(report, str(uuid.uuid4())))
             state = spool.oldest()

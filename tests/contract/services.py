@@ -13,14 +13,23 @@ import datetime
 import http.client
 import json
 import pathlib
+import threading
 import urllib.parse
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 
 from nova_diskaudit import protocol
+from nova_diskaudit.api import app
+from nova_diskaudit.conf import service as conf_service
+from nova_diskaudit.store import engine as store_engine
+from nova_diskaudit.store import host as store_host
+from nova_diskaudit.store import schema
+from nova_diskaudit.wsgi import server
 from tests.servers import recording
 
 SECONDS = 60
@@ -152,7 +161,71 @@ def recording_service(directory: pathlib.Path) -> Iterator[Service]:
         yield Recording(server)
 
 
+class Central(Service):
+    """The central service itself, in the server that ``nova-diskaudit-api`` runs it in."""
+
+    def __init__(self, url: str, engine: sa.Engine, takeover_after_seconds: float) -> None:
+        self.url = url
+        self.takeover_after_seconds = takeover_after_seconds
+        self._engine = engine
+        self._ahead = datetime.timedelta()
+
+    def now(self) -> datetime.datetime:
+        """The service's clock."""
+        return datetime.datetime.now(datetime.UTC) + self._ahead
+
+    def let_pass(self, seconds: float) -> None:
+        self._ahead += datetime.timedelta(seconds=seconds)
+
+    def demand(self, host: str) -> None:
+        store_host.demand_full(self._engine, host, new_id=lambda: str(uuid.uuid4()))
+
+    def report_id(self, host: str) -> str | None:
+        reply = self._get(f"/v1/hosts/{urllib.parse.quote(host, safe='')}")
+        if reply.status == 404:
+            return None
+        return str(reply.body["report_id"])
+
+    def as_of(self, host: str) -> datetime.datetime:
+        reply = self._get(f"/v1/hosts/{urllib.parse.quote(host, safe='')}")
+        return datetime.datetime.fromisoformat(reply.body["as_of"])
+
+    def instances(self, host: str) -> dict[str, str]:
+        query = urllib.parse.urlencode({"host": host, "fields": "uuid,domain"})
+        reply = self._get(f"/v1/instances?{query}")
+        assert reply.body["instances_links"] == []
+        return {one["uuid"]: one["domain"] for one in reply.body["instances"]}
+
+    def _get(self, path: str) -> Reply:
+        with self.connect() as connection:
+            connection.request("GET", path)
+            return self.read(connection)
+
+
+@contextlib.contextmanager
+def central_service(directory: pathlib.Path) -> Iterator[Service]:
+    conf = conf_service.unread()
+    conf([], default_config_files=[], default_config_dirs=[])
+    conf.set_override("auth_strategy", "noauth", group="api")
+    engine = store_engine.create(f"sqlite:///{directory}/central.sqlite")
+    schema.sync(engine)
+    made = app.service_of(conf, engine)
+    running = Central("", engine, made.takeover_after_seconds)
+    application = app.build(conf, made._replace(now=running.now))
+    listening = server.listen(application, host="127.0.0.1", port=0, threads=8)
+    thread = threading.Thread(target=listening.run, daemon=True)
+    thread.start()
+    running.url = f"http://127.0.0.1:{listening.effective_port}"
+    try:
+        yield running
+    finally:
+        listening.trigger.pull_trigger(listening.close)
+        thread.join(5)
+        engine.dispose()
+
+
 #: Every service that has to pass, by a name for the tests.
 SERVICES: dict[str, Callable[[pathlib.Path], AbstractContextManager[Service]]] = {
+    "central": central_service,
     "recording": recording_service,
 }

@@ -324,9 +324,21 @@ def test_what_nobody_touches_is_quiet(matrix: Matrix) -> None:
 
 
 @pytest.fixture
-def watched(hypervisor: Hypervisor, lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> Watched:
+def sees(request: pytest.FixtureRequest) -> str:
+    return str(getattr(request, "param", "record"))
+
+
+#: for what changes the description: once with libvirt's own record in sight, and once without
+BOTH_WAYS = pytest.mark.parametrize("sees", ["record", "description"], indirect=True)
+
+
+@pytest.fixture
+def watched(
+    hypervisor: Hypervisor, lanes: Lanes, sees: str, monkeypatch: pytest.MonkeyPatch
+) -> Watched:
     worker = pathlib.Path(__file__).parent / "quick_worker.py"
-    monkeypatch.setattr(nursery, "COMMAND", (sys.executable, "-I", str(worker)))
+    options = ("blind",) if sees == "description" else ()
+    monkeypatch.setattr(nursery, "COMMAND", (sys.executable, "-I", str(worker), *options))
     return Watched(lanes, hypervisor.uri, 0.1)
 
 
@@ -373,6 +385,53 @@ def finished(machine: Machine, disk: str) -> None:
     wait_for(lambda: not machine.domain.blockJobInfo(disk))
 
 
+def spy(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> list[operations.Operation[Any]]:
+    """What its lanes are asked from now on."""
+    asked = []
+    ask = watched.lanes.call
+
+    def call(operation: operations.Operation[Any], *arguments: Any, **options: Any) -> Any:
+        asked.append(operation)
+        return ask(operation, *arguments, **options)
+
+    monkeypatch.setattr(watched.lanes, "call", call)
+    return asked
+
+
+@pytest.mark.host_only
+def test_all_processes_are_looked_at_only_for_a_qemu_that_is_new(
+    machine: Machine, is_seen: Seen, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = spy(watched, monkeypatch)
+    watched.observatory.touch(machine.uuid)
+    assert is_seen()
+    assert operations.BLOCK_STATS in asked and operations.PROCESSES not in asked
+    machine.domain.destroy()
+    assert is_seen()
+    assert operations.PROCESSES not in asked
+    machine.domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    asked.clear()
+    assert is_seen()
+    assert operations.PROCESSES in asked and operations.BLOCK_STATS in asked
+
+
+@BOTH_WAYS
+def test_a_quiet_cycle_does_not_trouble_libvirt(
+    machine: Machine,
+    is_seen: Seen,
+    watched: Watched,
+    sees: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It asks for the list, and for descriptions only where their record is not to be had."""
+    asked = spy(watched, monkeypatch)
+    assert not is_seen()
+    of_libvirt = [operation for operation in asked if operation.kind != "storage"]
+    by_description = [operations.DIGESTS] if sees == "description" else []
+    assert of_libvirt == [operations.LIST_STATES, *by_description]
+
+
+@BOTH_WAYS
 def test_snapshots_and_block_jobs(
     machine: Machine, is_seen: Seen, watched: Watched, images: pathlib.Path
 ) -> None:
@@ -438,6 +497,7 @@ def test_a_resize(machine: Machine, is_seen: Seen, watched: Watched) -> None:
         watched.settle()
 
 
+@BOTH_WAYS
 def test_disks_that_come_and_go(
     machine: Machine, is_seen: Seen, watched: Watched, images: pathlib.Path
 ) -> None:

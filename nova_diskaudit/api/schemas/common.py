@@ -17,8 +17,14 @@ _TEXT = r"^[^\u0000-\u001f]*$"
 
 Uuid = Annotated[str, msgspec.Meta(pattern=UUID_PATTERN)]
 ProjectId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=_TEXT)]
+#: Spaces at an end are none: MariaDB compares without them.
 HostName = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[^\u0000-\u001f\s/]+$")
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[^\s/\u0000-\u001f]([^/\u0000-\u001f]*[^\s/\u0000-\u001f])?$",
+    ),
 ]
 Code = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,63}$")]
 Marker = Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=_TEXT)]

@@ -32,6 +32,7 @@ from collections.abc import Sequence
 
 from nova_diskaudit.facts import Layer, Process, Signature
 from nova_diskaudit.host.storage.view import Located, Unreachable, View
+from nova_diskaudit.paths import mapped
 
 SYSFS = "/sys"
 
@@ -52,7 +53,10 @@ def signatures(
     ``images`` are layers with the QEMU that uses them (see :class:`View`).
     """
     pairs = tuple(path_map)
-    return [_look(layer, View(process=process, path_map=pairs)) for layer, process in images]
+    return [
+        _of_plain_file(layer, pairs) or _look(layer, View(process=process, path_map=pairs))
+        for layer, process in images
+    ]
 
 
 def of_file(status: os.stat_result) -> Signature | None:
@@ -96,6 +100,18 @@ def of_device(layer: Layer, device: Located, view: View) -> Signature | None:
         )
     except (OSError, ValueError, IndexError):
         return None
+
+
+def _of_plain_file(layer: Layer, path_map: tuple[tuple[str, str], ...]) -> Signature | None:
+    """The short way to what :func:`_look` finds of nearly every image, at a third of its cost."""
+    path = layer.source
+    if layer.storage != "file" or not path or not path.startswith("/"):
+        return None
+    try:
+        status = os.stat(mapped(path, path_map) if path_map else path)
+    except (OSError, ValueError):
+        return None
+    return of_file(status) if stat.S_ISREG(status.st_mode) else None
 
 
 def _look(layer: Layer, view: View) -> Signature | None:

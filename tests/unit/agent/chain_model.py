@@ -302,7 +302,6 @@ class World:
         assert self.service.state == self.minted[agent.committed[-1]]
         self.happened["states thinned"] += status.thinned
         self.happened["states rejected"] += status.rejected
-        self.happened["states accepted"] += len(accepted)
 
 
 def run(runs: int, first_seed: int = 0, steps: int = 60) -> collections.Counter[str]:

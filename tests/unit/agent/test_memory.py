@@ -58,7 +58,7 @@ def signature(number: int = 1, **changes: Any) -> Signature:
 
 
 def remembered(seen: Sighting, before: Remembered | None = None) -> Remembered:
-    return memory.remember(seen, listed=LISTED, process=PROCESS, before=before)
+    return memory.remember(seen, listed=LISTED, process=PROCESS, status_file=None, before=before)
 
 
 def proven(**changes: Any) -> LayerFacts:
@@ -74,7 +74,7 @@ def whole(*layers: Layer, seen: tuple[LayerFacts, ...] = (), **changes: Any) -> 
 
 def is_quiet(known: Remembered, listed: Listed = LISTED, digest: bytes | None = b"1") -> bool:
     """When every image has the signature that it had."""
-    return memory.is_quiet(known, listed, digest, dict(known.proof or {}))
+    return memory.is_quiet(known, listed, None, digest, dict(known.proof or {}))
 
 
 # --- a world ----------------------------------------------------------------------------------
@@ -87,9 +87,11 @@ class World:
     number: int = 1
     state: tuple[int, int] = (1, 1)
     description: int = 1
+    #: how often libvirt wrote its record, with or without a change of the description
+    record: int = 1
     #: by image: how often it was written to
     written: dict[str, int] = dataclasses.field(default_factory=dict)
-    #: images that were written to a moment ago
+    #: images that were written to a moment ago, and libvirt's record if it was
     fresh: set[str] = dataclasses.field(default_factory=set)
     #: disks, as the images each is made of
     disks: list[list[str]] = dataclasses.field(default_factory=lambda: [["a"], ["b", "base"]])
@@ -116,7 +118,7 @@ class Model(RuleBasedStateMachine):
 
     @initialize()
     def first_look(self) -> None:
-        self.look(None, 0)
+        self.look(None, 0, redefined=False)
 
     def listed(self) -> Listed:
         return msgspec.structs.replace(LISTED, number=self.world.number, state=self.world.state)
@@ -129,9 +131,16 @@ class Model(RuleBasedStateMachine):
             return None
         return signature(self.world.written.get(image, 0))
 
-    @rule(doubt=st.none() | st.sampled_from(sorted(CATALOGUE)), late_writes=st.integers(0, 2))
-    def look(self, doubt: str | None, late_writes: int) -> None:
-        """In full; a doubt of some kind may be left, and the guest may write meanwhile."""
+    @rule(
+        doubt=st.none() | st.sampled_from(sorted(CATALOGUE)),
+        late_writes=st.integers(0, 2),
+        redefined=st.booleans(),
+    )
+    def look(self, doubt: str | None, late_writes: int, redefined: bool) -> None:
+        """In full; a doubt of some kind may be left, and the guest may write meanwhile.
+
+        :param redefined: it changes between the look at libvirt's record and the description.
+        """
         world = self.world
         listed = self.listed()
         of = domain(
@@ -147,6 +156,10 @@ class Model(RuleBasedStateMachine):
             )
             for one, chain in zip(of.disks, world.disks, strict=True)
         }
+        status_file = self.status_file()
+        if redefined:
+            self.its_agent_comes_or_goes()
+            of = msgspec.structs.replace(of, digest=str(world.description).encode())
         self.truth_then = world.truth()
         self.provable = not world.fresh & set(world.images())
         for image in world.images()[:late_writes]:
@@ -155,6 +168,7 @@ class Model(RuleBasedStateMachine):
             sighting(of, seen, doubts=(Doubt(code=doubt),) if doubt else ()),
             listed=listed,
             process=PROCESS,
+            status_file=status_file,
             before=self.known,
         )
         if doubt in PASSING:
@@ -180,30 +194,46 @@ class Model(RuleBasedStateMachine):
     def it_is_paused_and_resumed(self) -> None:
         self.world.state = (1, self.world.state[1] + 1)
 
+    def status_file(self) -> Signature | None:
+        return None if "record" in self.world.fresh else signature(self.world.record)
+
+    @rule()
+    def libvirt_writes_its_record(self) -> None:
+        self.world.record += 1
+        self.world.fresh.add("record")
+
     @rule()
     def its_agent_comes_or_goes(self) -> None:
         self.world.description += 1
+        self.libvirt_writes_its_record()
 
     @rule(which=st.integers(0, 1))
     def a_snapshot_is_taken(self, which: int) -> None:
         """Nothing is written to what was the top, and what is the top now is new."""
         self.fresh_images += 1
         self.world.disks[which].insert(0, f"snapshot{self.fresh_images}")
-        self.world.description += 1
+        self.its_agent_comes_or_goes()
 
-    @rule()
-    def a_cycle_asks(self) -> None:
+    @rule(has_record=st.booleans(), rewritten=st.booleans())
+    def a_cycle_asks(self, has_record: bool, rewritten: bool) -> None:
+        """As the observatory does: the record first, the description only where that is new.
+
+        :param rewritten: libvirt writes its record between the two.
+        """
         assert self.known is not None
-        now = self.world.truth()
-        images = [one for one, _ in memory.images(self.known)]
-        quiet = memory.is_quiet(
-            self.known,
-            self.listed(),
-            str(self.world.description).encode(),
-            {one: self.signature((one.source or "")[1:]) for one in images},
-        )
+        known, now = self.known, self.world.truth()
+        status_file = self.status_file() if has_record else None
+        if rewritten:
+            self.libvirt_writes_its_record()
+        digest = None
+        if not memory.is_described_alike(known, status_file, None):
+            digest = str(self.world.description).encode()
+        images = [one for one, _ in memory.images(known)]
+        signatures = {one: self.signature((one.source or "")[1:]) for one in images}
+        quiet = memory.is_quiet(known, self.listed(), status_file, digest, signatures)
         if quiet:
             assert now == self.truth_then
+            self.it_is_renewed(status_file, 1)
         # And whatever can be proven is, once it has settled.
         if self.provable and now == self.truth_then:
             assert quiet
@@ -212,14 +242,13 @@ class Model(RuleBasedStateMachine):
     def libvirt_does_not_describe(self) -> None:
         assert self.known is not None
         images = {one: self.signature((one.source or "")[1:]) for one in self.known.proof or {}}
-        assert not memory.is_quiet(self.known, self.listed(), None, images)
+        assert not memory.is_quiet(self.known, self.listed(), None, None, images)
 
-    @rule(number=st.integers(1, 9))
-    def it_is_renewed(self, number: int) -> None:
-        """Which changes nothing but times."""
+    def it_is_renewed(self, status_file: Signature | None, minutes: int) -> None:
+        """Which changes nothing but times, and what is known of libvirt's record."""
         assert self.known is not None
-        at = NOW + datetime.timedelta(minutes=number)
-        again = memory.renewed(self.known, at)
+        at = NOW + datetime.timedelta(minutes=minutes)
+        again = memory.renewed(self.known, at, status_file)
         assert again.proof == self.known.proof and again.listed == self.known.listed
         assert again.sighting.as_of == again.instance.as_of == at
         assert again.instance.disks == self.known.instance.disks
@@ -254,13 +283,28 @@ def test_another_line_in_the_list(changes: dict[str, Any]) -> None:
 
 
 def test_looked_at_while_libvirt_gave_no_list() -> None:
-    known = memory.remember(whole(), listed=None, process=PROCESS, before=None)
+    known = memory.remember(whole(), listed=None, process=PROCESS, status_file=None, before=None)
     assert not is_quiet(known)
 
 
 @pytest.mark.parametrize("digest", [b"2", b"", None])
 def test_another_description(digest: bytes | None) -> None:
     assert not is_quiet(remembered(whole()), digest=digest)
+
+
+def test_libvirts_record_stands_for_its_description() -> None:
+    known = memory.remember(
+        whole(), listed=LISTED, process=PROCESS, status_file=signature(1), before=None
+    )
+    images = {layer(): signature()}
+    assert memory.is_quiet(known, LISTED, signature(1), None, images)
+    assert not memory.is_quiet(known, LISTED, signature(2), None, images)
+    assert memory.is_quiet(known, LISTED, signature(2), b"1", images)
+    assert not memory.is_quiet(known, LISTED, None, None, images)
+    # Nothing equals a record that was not there.
+    known = msgspec.structs.replace(known, status_file=None)
+    assert not memory.is_quiet(known, LISTED, None, None, images)
+    assert memory.renewed(known, LATER, signature(3)).status_file == signature(3)
 
 
 def test_never_described() -> None:
@@ -284,9 +328,9 @@ def test_never_described() -> None:
 def test_every_part_of_a_signature_counts(field: str) -> None:
     known = remembered(whole())
     other = signature(**{field: (7,) if field == "counters" else 77})
-    assert not memory.is_quiet(known, LISTED, b"1", {layer(): other})
-    assert not memory.is_quiet(known, LISTED, b"1", {layer(): None})
-    assert not memory.is_quiet(known, LISTED, b"1", {})
+    assert not memory.is_quiet(known, LISTED, None, b"1", {layer(): other})
+    assert not memory.is_quiet(known, LISTED, None, b"1", {layer(): None})
+    assert not memory.is_quiet(known, LISTED, None, b"1", {})
 
 
 @given(
@@ -420,7 +464,7 @@ def test_a_guest_that_was_not_heard(channel: str, code: str, quiet: bool) -> Non
 
 def test_a_quiet_domain_is_of_now_and_its_guest_was_checked() -> None:
     known = remembered(msgspec.structs.replace(whole(), claims=claims()))
-    again = memory.renewed(known, LATER)
+    again = memory.renewed(known, LATER, None)
     assert again.instance.as_of == again.sighting.as_of == LATER
     guest = again.instance.guest
     assert (guest.state, guest.as_of, guest.checked_at) == ("answered", NOW, LATER)
@@ -431,7 +475,7 @@ def test_a_quiet_domain_is_of_now_and_its_guest_was_checked() -> None:
 
 def test_a_guest_that_did_not_answer_was_not_checked() -> None:
     doubted = msgspec.structs.replace(whole(), guest_doubt=Doubt(code="agent-timeout"))
-    again = memory.renewed(remembered(doubted), LATER)
+    again = memory.renewed(remembered(doubted), LATER, None)
     assert (again.instance.guest.state, again.instance.guest.checked_at) == ("agent-timeout", None)
 
 

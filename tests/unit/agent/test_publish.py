@@ -253,6 +253,20 @@ def test_it_says_once_why_nothing_is_published(
     assert "503" in said[0] and "401: no token" in said[1] and "again" in said[2]
 
 
+def test_what_was_not_taken_may_be_given_up(
+    publisher: Publisher, spool: Spool, service: Service
+) -> None:
+    """Or else one state that the service does not answer to would wait for ever."""
+    old, new = append(spool, 2)
+    service.replies = [Answer(status=503)]
+    publisher.step()
+    spool.limit(max_age_seconds=7 * 86400, max_bytes=1)
+    (newest,) = append(spool)
+    assert spool.status().dropped == 2
+    publisher.step()
+    assert [report.id for report in service.got] == [old.id, newest.id] and new.id != newest.id
+
+
 # --- the thread -------------------------------------------------------------------------------
 
 

@@ -211,6 +211,18 @@ def test_what_is_under_way_is_not_given_up(spool: Spool, clock: Clock) -> None:
     assert spool.acked() == first and spool.status().dropped == 0
 
 
+def test_what_is_under_way_is_not_thinned(spool: Spool) -> None:
+    states = [state(number) for number in range(KEPT_WHOLE + 5)]
+    spool.append(states[0])
+    assert spool.oldest() == states[0]
+    for one in states[1:]:
+        spool.append(one)
+    assert spool.oldest() == states[0]
+    spool.put_back()
+    spool.append(state(30))
+    assert spool.oldest() == states[5]
+
+
 def test_what_was_put_back_is_given_up_like_the_others(spool: Spool, clock: Clock) -> None:
     first = state(0)
     spool.append(first)

@@ -744,15 +744,21 @@ def test_a_service_that_takes_for_ever_is_cut_off(
     assert len(os.listdir("/proc/self/fd")) <= before + 4  # the server's own ends
 
 
-@pytest.mark.parametrize("data", [(b"x", 0.2), (b"x" * 65536, 0.0)], ids=["drips", "floods"])
+@pytest.mark.parametrize(
+    ("data", "seconds", "says"),
+    [
+        ((b"x", 0.2), 2, "no whole answer within 2 s"),
+        ((b"x" * 65536, 0.0), 60, "more than 4194304 bytes"),
+    ],
+    ids=["drips", "floods"],
+)
 def test_a_keystone_that_takes_for_ever_is_cut_off(
-    make: Make, cloud: keystone.Keystone, data: tuple[bytes, float]
+    make: Make, cloud: keystone.Keystone, data: tuple[bytes, float], seconds: int, says: str
 ) -> None:
     cloud.drips = data
-    transport = make("[publisher]\ntimeout = 2")
+    transport = make(f"[publisher]\ntimeout = {seconds}")
     answer = transport.send(REPORT)
-    assert answer.status is None and answer.detail is not None
-    assert "whole answer" in answer.detail or "bytes" in answer.detail
+    assert answer.status is None and says in (answer.detail or "")
     assert not request_threads()
     cloud.drips = None
     assert transport.send(REPORT).status == 200

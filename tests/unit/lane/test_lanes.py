@@ -318,7 +318,7 @@ def test_an_orphan_ends_when_libvirt_shows_no_job(pool: Lanes, gate: Gate) -> No
         stats_of(pool, gate.word, 0.05)
     parked = parked_pid(pool)
     os.kill(parked, signal.SIGKILL)
-    wait_for(lambda: is_gone(parked))
+    wait_for(lambda: any(token.orphaned for token in pool.tokens()))
     gate.libvirt_says_busy(None)
     assert stats_of(pool, "b", LONG) == {}
 
@@ -553,9 +553,14 @@ def test_two_hundred_starts_leave_neither_zombie_nor_descriptor(pool: Lanes) -> 
         with pytest.raises(LaneBroken, match="status 3"):
             pool.call(operations.FILESYSTEM, "die", deadline=LONG)
     pid_of(pool)
-    after = left()
-    assert after[:2] == before[:2]
-    assert after[2] != before[2]
+
+    def is_clean() -> bool:
+        ours, theirs, _ = left()
+        # What an earlier test left behind may be gone by now, and closing takes a moment.
+        return ours <= before[0] and theirs <= before[1]
+
+    wait_for(is_clean)
+    assert left()[2] != before[2]
 
 
 def test_kill_9_of_the_nursery_in_the_middle_of_calls(
