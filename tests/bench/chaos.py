@@ -43,7 +43,7 @@ from nova_diskaudit import protocol, record
 from nova_diskaudit.agent.reader import AgentUnreachable
 from tests.bench.crowd import Crowd, Size, crowd
 from tests.bench.figures import Figure, broken, table
-from tests.bench.processes import tree
+from tests.bench.processes import command_name, tree
 from tests.bench.subject import Agent, SubjectError
 from tests.bench.workers import Watch
 from tests.lab.hypervisor import STACKS, Hypervisor
@@ -214,19 +214,19 @@ class Chaos:
         self._agent.start()
 
     def _kill_lane(self) -> None:
-        """The kinds in turn, each as soon as the agent has one."""
+        """The kinds in turn, and what they are forked from; as soon as the agent has one."""
         kind = _LANES[self._lanes % len(_LANES)]
         self._lanes += 1
         until = time.monotonic() + _PATIENCE_SECONDS
         while True:
-            for pid in tree(self._agent.pid or 0) - {self._agent.pid}:
-                with contextlib.suppress(OSError):
-                    if pathlib.Path(f"/proc/{pid}/comm").read_text() == f"lane-{kind}\n":
-                        os.kill(pid, signal.SIGKILL)
-                        return
             if self._agent.pid is None:
                 raise SubjectError("the agent has ended by itself")
-            assert time.monotonic() < until, f"the agent has no {kind} lane"
+            found = sorted(pid for pid in tree(self._agent.pid) if command_name(pid) == kind)
+            if found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._chance.choice(found), signal.SIGKILL)
+                    return
+            assert time.monotonic() < until, f"the agent has no {kind}"
             time.sleep(0.05)
 
     def _kill_libvirtd(self) -> None:
