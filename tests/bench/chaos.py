@@ -19,6 +19,7 @@ ever held.
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
 import dataclasses
 import json
@@ -27,12 +28,12 @@ import pathlib
 import platform
 import random
 import re
+import select
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 
@@ -81,7 +82,8 @@ class Server:
     def __init__(self, database: pathlib.Path) -> None:
         self.database = database
         self._port = 0
-        self._process: subprocess.Popen[str] | None = None
+        self._errors = database.with_name("server.log")
+        self._process: subprocess.Popen[bytes] | None = None
         ledger.Ledger(database).close()
         with contextlib.closing(sqlite3.connect(database)) as db, db:
             db.execute("CREATE TABLE held (seq INTEGER PRIMARY KEY, state BLOB)")
@@ -95,23 +97,36 @@ class Server:
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "tests.servers.recording"),
-                *("--database", str(self.database), "--port", str(self._port)),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        """Start it, and wait until it listens.
+
+        :raises SubjectError: when it does not.
+        """
+        command = [sys.executable, "-m", "tests.servers.recording"]
+        with self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                [*command, "--database", str(self.database), "--port", str(self._port)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
         assert self._process.stdout is not None
-        said = json.loads(self._process.stdout.readline())
-        self._port = int(said["url"].rpartition(":")[2])
+        if not select.select([self._process.stdout], [], [], _PATIENCE_SECONDS)[0]:
+            raise SubjectError(f"the server says nothing (pid {self._process.pid})")
+        said = self._process.stdout.readline()
+        if not said:
+            raise SubjectError(f"the server has ended: {self._errors.read_text()}")
+        self._port = int(json.loads(said)["url"].rpartition(":")[2])
 
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()
         self._process.communicate()
         self._process = None
+
+    def abandon(self) -> None:
+        """End it if it runs."""
+        if self._process is not None:
+            self.kill()
 
     def links(self) -> list[ledger.Link]:
         with contextlib.closing(ledger.Ledger(self.database)) as book:
@@ -140,7 +155,8 @@ class Chaos:
         self._server = server
         self._chance = random.Random(seed)
         self._lanes = 0
-        self._comes_back: threading.Timer | None = None
+        self._pool = concurrent.futures.ThreadPoolExecutor(1)
+        self._comes_back: concurrent.futures.Future[None] | None = None
         self.tally = Tally()
 
     def rounds(self, count: int) -> None:
@@ -156,8 +172,21 @@ class Chaos:
             self._look()
             print(f"\r{number + 1} {'+'.join(victims):24}", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
+        self._await_server()
+
+    def _await_server(self) -> None:
         if self._comes_back is not None:
-            self._comes_back.join()
+            self._comes_back.result()
+            self._comes_back = None
+
+    def close(self) -> None:
+        """Return only when nothing is about to come back any more."""
+        self._pool.shutdown()
+
+    def finish(self) -> None:
+        """Let what waits arrive, and look once more."""
+        self._settle()
+        self._look()
 
     def outage(self) -> None:
         """The server is away for as many cycles as the spool keeps whole.
@@ -237,20 +266,20 @@ class Chaos:
 
     def _kill_server(self) -> None:
         """For less than the spool keeps whole, and never before what waited has arrived."""
-        if self._comes_back is not None:
-            self._comes_back.join()
+        self._await_server()
         self._settle()
         self._server.kill()
         away_since = time.monotonic()
+        longest = (_OUTAGE_CYCLES - 3) * _INTERVAL_SECONDS
+        seconds = self._chance.uniform(0, longest)
 
         def come_back() -> None:
+            time.sleep(seconds)
             self._server.start()
             away = time.monotonic() - away_since
             self.tally.longest_outage_seconds = max(self.tally.longest_outage_seconds, away)
 
-        longest = (_OUTAGE_CYCLES - 3) * _INTERVAL_SECONDS
-        self._comes_back = threading.Timer(self._chance.uniform(0, longest), come_back)
-        self._comes_back.start()
+        self._comes_back = self._pool.submit(come_back)
 
 
 def measure(
@@ -269,10 +298,14 @@ def measure(
         },
     )
     begun = time.monotonic()
-    with Watch(host.hypervisor.admin_uri) as watch:
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.abandon)
+        stack.callback(agent.abandon)
+        watch = stack.enter_context(Watch(host.hypervisor.admin_uri))
         agent.start()
         agent.cycles_ended(1)
         chaos = Chaos(host, agent, server, seed)
+        stack.callback(chaos.close)
         host.stop_hypervisors()
         host.hang()
         chaos.rounds(rounds // 2)
@@ -285,11 +318,9 @@ def measure(
         for _ in range(outages):
             chaos.outage()
         arrived = _newest_arrives(host, server)
-        chaos._settle()
-        chaos._look()
+        chaos.finish()
         agent.stop()
         held = watch.held()
-    server.kill()
     return _figures(host, server, agent, chaos.tally, arrived, held, rounds, begun)
 
 
@@ -415,6 +446,8 @@ def main() -> int:
     add("--keep", metavar="DIR", help="leave log, spool and chain there")
     arguments = parser.parse_args()
     libvirt.registerErrorHandler(lambda context, error: None, None)
+    # So that whoever ends it leaves nothing running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     print(f"seed {arguments.seed}", file=sys.stderr, flush=True)
     with contextlib.ExitStack() as stack:
         directory = arguments.keep or stack.enter_context(

@@ -18,10 +18,11 @@ import contextlib
 import os
 import pathlib
 import platform
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import libvirt
 
@@ -39,6 +40,8 @@ def main() -> int:
     """Run what was chosen; 1 when a bound is broken and ``--check`` asked for it."""
     arguments = _parser().parse_args()
     libvirt.registerErrorHandler(lambda context, error: None, None)
+    # So that whoever ends it leaves nothing running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     chosen = arguments.only.split(",")
     if unknown := set(chosen) - set(MEASUREMENTS):
         raise SystemExit(f"no such measurement: {', '.join(sorted(unknown))}")
@@ -70,7 +73,7 @@ def run(
     """The rows of each measurement, one after the other."""
 
     def subject(name: str, period_seconds: int, full_cycles: int) -> Subject:
-        return make(
+        one = make(
             arguments.subject,
             host.hypervisor.uri,
             host.names,
@@ -78,51 +81,69 @@ def run(
             period_seconds=period_seconds,
             options={"agent": {"full_cycles": full_cycles}},
         )
+        started.callback(one.abandon)
+        return one
 
-    seconds = arguments.interval
+    with contextlib.ExitStack() as started:
+        with Watch(host.hypervisor.admin_uri) as watch:
+            yield from _beside_those_that_hang(host, subject, watch, chosen, arguments)
+        if "cost" in chosen:
+            _say("cost")
+            agent = _ours(subject("cost", 2, 1))
+            with memory.Gauge(lambda: agent.pid, 10) as gauge:
+                yield cost.measure(
+                    host, agent, cycles=arguments.cost_cycles, idle_seconds=arguments.idle
+                )
+            yield [gauge.figure("cost", host.size.domains)]
+        if "memory" in chosen:
+            _say("memory")
+            yield memory.accelerated(
+                host.hypervisor.uri, directory / "memory", arguments.memory_cycles
+            )
+
+
+def _beside_those_that_hang(
+    host: Crowd,
+    subject: Callable[[str, int, int], Subject],
+    watch: Watch,
+    chosen: list[str],
+    arguments: argparse.Namespace,
+) -> Iterator[list[Figure]]:
     is_hanging = False
-    with Watch(host.hypervisor.admin_uri) as watch:
-        if "hang" in chosen:
-            _say("hang")
-            one = subject("hang", seconds, 1)
-            with memory.Gauge(lambda: one.pid) as gauge:
-                yield freshness.measure(
-                    host, one, watch, cycles=arguments.cycles, kills=arguments.kills,
-                    seed=arguments.seed,
-                )  # fmt: skip
-            yield [gauge.figure("hang", host.size.domains)]
-            is_hanging = True
-        if "nova" in chosen:
-            if not is_hanging:
-                host.stop_hypervisors()
-                host.hang()
-                is_hanging = True
-            _say("nova")
-            yield neighbour.measure(
+    if "hang" in chosen:
+        _say("hang")
+        one = subject("hang", arguments.interval, 1)
+        with memory.Gauge(lambda: one.pid) as gauge:
+            yield freshness.measure(
                 host,
-                subject("nova", arguments.nova_interval, 12),
-                pairs=arguments.pairs,
-                seconds=arguments.slice,
+                one,
+                watch,
+                cycles=arguments.cycles,
+                kills=arguments.kills,
+                seed=arguments.seed,
             )
-        if is_hanging:
-            host.continue_hypervisors()
-            host.recover()
-        if "hostile" in chosen:
-            _say("hostile")
-            yield hostile.measure(
-                host, subject("hostile", seconds, 1), watch, cycles=arguments.cycles
-            )
-    if "cost" in chosen:
-        _say("cost")
-        agent = _ours(subject("cost", 2, 1))
-        with memory.Gauge(lambda: agent.pid, 10) as gauge:
-            yield cost.measure(
-                host, agent, cycles=arguments.cost_cycles, idle_seconds=arguments.idle
-            )
-        yield [gauge.figure("cost", host.size.domains)]
-    if "memory" in chosen:
-        _say("memory")
-        yield memory.accelerated(host.hypervisor.uri, directory / "memory", arguments.memory_cycles)
+        yield [gauge.figure("hang", host.size.domains)]
+        is_hanging = True
+    if "nova" in chosen:
+        if not is_hanging:
+            host.stop_hypervisors()
+            host.hang()
+            is_hanging = True
+        _say("nova")
+        yield neighbour.measure(
+            host,
+            subject("nova", arguments.nova_interval, 12),
+            pairs=arguments.pairs,
+            seconds=arguments.slice,
+        )
+    if is_hanging:
+        host.continue_hypervisors()
+        host.recover()
+    if "hostile" in chosen:
+        _say("hostile")
+        yield hostile.measure(
+            host, subject("hostile", arguments.interval, 1), watch, cycles=arguments.cycles
+        )
 
 
 @contextlib.contextmanager

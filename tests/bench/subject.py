@@ -77,6 +77,9 @@ class Subject(Protocol):
     def stop(self, sig: signal.Signals = signal.SIGTERM) -> float:
         """End it by a signal; the seconds that this took."""
 
+    def abandon(self) -> None:
+        """End it if it runs, by SIGKILL: a measurement was broken off."""
+
     @property
     def pid(self) -> int | None:
         """The root of its process tree; None when it does not run."""
@@ -126,6 +129,10 @@ class Agent:
         begun = time.monotonic()
         self._agent.end(sig)
         return time.monotonic() - begun
+
+    def abandon(self) -> None:
+        if self._agent.is_running():
+            self._agent.end(signal.SIGKILL)
 
     def cycles_ended(self, count: int, patience: float = _PATIENCE_SECONDS) -> int:
         """Wait for so many more cycles by the log alone, which costs the agent nothing.
@@ -206,6 +213,9 @@ class _Asked:
         self._process.send_signal(sig)
         self._wait(f"did not end by {sig.name}")
         return time.monotonic() - begun
+
+    def abandon(self) -> None:
+        self.stop(signal.SIGKILL)
 
     def _wait(self, otherwise: str) -> None:
         assert self._process is not None
