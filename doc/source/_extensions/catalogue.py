@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages that come from the code: ``findings-catalogue`` and ``lab-catalogue``."""
+"""Pages that come from the code: ``findings-catalogue``, ``lab-catalogue`` and ``api-calls``."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -10,6 +10,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from nova_diskaudit import findings
+from nova_diskaudit.api import openapi, policy, routes
 from tests.lab import catalogue
 
 SEVERITIES = ("error", "warning", "info")
@@ -39,6 +40,39 @@ def lab_rows() -> Iterator[str]:
             yield f"   * - {_plain(entry.row)}"
             yield f"     - {named or 'none: ' + _plain(entry.why_not)}"
         yield ""
+
+
+def api_calls() -> Iterator[str]:
+    """The calls of the API, from its table and its document."""
+    paths = openapi.document()["paths"]
+    for route in routes.ROUTES:
+        operation = paths[route.path][route.method.lower()]
+        yield from (f".. rubric:: {route.method} {_plain(route.path)}", "")
+        yield f"{_plain(operation['summary'])}. {_plain(operation['description'])}"
+        yield ""
+        yield f":who: {_who(route.access)}"
+        for parameter in operation["parameters"]:
+            kind = _plain(_kind(parameter["schema"]))
+            yield f":{parameter['in']} ``{parameter['name']}``: {kind}"
+        statuses = ", ".join(sorted(operation["responses"]))
+        yield f":answers: {statuses}"
+        yield ""
+
+
+def _who(access: policy.Access) -> str:
+    if isinstance(access, policy.Public):
+        return "anybody, without a token"
+    return ", ".join(f"``{name}``" for name in access)
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        return "text"
+    if "enum" in schema:
+        return " or ".join(str(one) for one in schema["enum"])
+    if schema["type"] == "integer":
+        return f"a number from {schema.get('minimum', 0)}"
+    return "text"
 
 
 def _plain(text: str) -> str:
@@ -75,8 +109,16 @@ class LabRows(Generated):
     lines = staticmethod(lab_rows)
 
 
+class ApiCalls(Generated):
+    """Every call of the API."""
+
+    source = routes.__file__
+    lines = staticmethod(api_calls)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("findings-catalogue", Findings)
     app.add_directive("lab-catalogue", LabRows)
+    app.add_directive("api-calls", ApiCalls)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
