@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -51,12 +52,16 @@ class Api(daemon.Daemon):
         self.conf.write_text("\n".join(lines) + "\n")
 
     def command(self) -> list[str]:
+        # As it is shipped, but for the address and the number of processes.
+        shipped = (_TOP / "etc/nova-diskaudit/nova-diskaudit-api-uwsgi.ini").read_text()
+        own, count = re.subn(r"(?m)^(http-socket|processes) = .*\n", "", shipped)
+        assert count == 2
+        ini = self.directory / "uwsgi.ini"
+        ini.write_text(own)
         return [
-            str(pathlib.Path(sys.executable).parent / "uwsgi"),
-            *("--module=nova_diskaudit.wsgi.api:application", "--enable-threads"),
+            *(str(pathlib.Path(sys.executable).parent / "uwsgi"), "--ini", str(ini)),
             *(f"--http-socket=127.0.0.1:{self.port}", f"--processes={self._processes}"),
-            *("--threads=4", "--master", "--lazy-apps", "--die-on-term", "--need-app"),
-            *("--buffer-size=65535", "--disable-logging"),
+            "--disable-logging",
         ]
 
     def environ(self) -> Mapping[str, str]:
