@@ -129,6 +129,15 @@ def put(connection: sa.Connection, host_id: int, rows: list[dict[str, Any]]) -> 
         connection.execute(statement, [{**row, "host_id": host_id} for row in rows])
 
 
+def bodies(connection: sa.Connection, rows: list[sa.Row[Any]]) -> dict[tuple[int, str], bytes]:
+    """The agents' words. Apart, so that what is sorted and left out is without them."""
+    uuids = [row.uuid for row in rows]
+    statement = sa.select(sighting.c.host_id, sighting.c.uuid, sighting.c.body).where(
+        sighting.c.uuid.in_(uuids)
+    )
+    return {(row.host_id, row.uuid): row.body for row in connection.execute(statement)}
+
+
 def bounded(number: int) -> int:
     """A sum of numbers of 64 bits need not be one; then it is nonsense, and told by a finding."""
     return min(number, _MAX_INTEGER)
