@@ -91,6 +91,21 @@ class Api(daemon.Daemon):
             pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
+class LocalApi(Api):
+    """The same by ``nova-diskaudit-api``: one process, without uWSGI."""
+
+    NAME: ClassVar[str] = "local-api"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, processes=1)
+
+    def command(self) -> list[str]:
+        return [
+            *(sys.executable, "-m", "nova_diskaudit.cmd.api"),
+            *("--port", str(self.port), "--config-file", str(self.conf)),
+        ]
+
+
 def processes_below(pid: int) -> list[int]:
     """A process and all its descendants."""
     found = [pid]
