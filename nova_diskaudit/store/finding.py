@@ -215,7 +215,7 @@ def listed(
         "project_id": joined.owner,
         "host_findings": host.c.findings,
     }
-    with transaction.read(engine, snapshot=True) as connection:
+    with transaction.read(engine, snapshot=True, page=not of_project) as connection:
         if marker is not None:
             conditions.append(_after(connection, marker))
         statement = (
@@ -253,14 +253,19 @@ _ORDER = (finding.c.code, finding.c.uuid, finding.c.host_id, finding.c.origin)
 
 
 def _after(connection: sa.Connection, marker: Key) -> sa.ColumnElement[bool]:
-    """Later than ``marker``, written out: MariaDB has no index for a comparison of rows."""
+    """Later than ``marker``."""
     place: list[tuple[Any, Any]] = [(finding.c.code, marker.code), (finding.c.uuid, marker.uuid)]
     if marker.host is not None:
         host_id = connection.scalar(sa.select(host.c.id).where(host.c.name == marker.host))
         if host_id is None:
             raise MarkerUnknown(marker.host)
         place.append((finding.c.host_id, host_id))
-    later = finding.c.origin > marker.origin
-    for column, value in reversed(place):
+    place.append((finding.c.origin, marker.origin))
+    if connection.dialect.name not in ("mysql", "mariadb"):
+        columns, values = zip(*place, strict=True)
+        return sa.tuple_(*columns) > sa.tuple_(*(sa.literal(value) for value in values))
+    # Written out: MariaDB has no index for a comparison of rows, and the others none for this.
+    later = place[-1][0] > place[-1][1]
+    for column, value in reversed(place[:-1]):
         later = sa.or_(column > value, sa.and_(column == value, later))
     return sa.and_(finding.c.code >= marker.code, later)

@@ -20,15 +20,25 @@ _TRIES = 5
 
 
 @contextlib.contextmanager
-def read(engine: sa.Engine, *, snapshot: bool = False) -> Iterator[sa.Connection]:
+def read(
+    engine: sa.Engine, *, snapshot: bool = False, page: bool = False
+) -> Iterator[sa.Connection]:
     """A connection for statements that only read.
 
     :param snapshot: all of them see the database at one moment (else: each at its own).
+    :param page: what is read is a page of a long list in the order of an index. PostgreSQL (15)
+        takes a merge or hash join for cheap there, and reads the whole of a table for it: 200 ms
+        instead of 15 in the middle of 50,000 instances.
     :raises errors.StoreError:
     """
+    settings = []
+    if snapshot and engine.dialect.name != "sqlite":
+        settings.append("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    if page and engine.dialect.name == "postgresql":
+        settings += ["SET LOCAL enable_mergejoin = off", "SET LOCAL enable_hashjoin = off"]
     with errors.translated(), engine.connect() as connection:
-        if snapshot and connection.dialect.name != "sqlite":
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        if settings:
+            connection.exec_driver_sql("; ".join(settings))
         yield connection
 
 

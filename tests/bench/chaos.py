@@ -41,9 +41,10 @@ import msgspec
 
 from nova_diskaudit import protocol, record
 from nova_diskaudit.agent.reader import AgentUnreachable
+from nova_diskaudit.lane.operations import KINDS
 from tests.bench.crowd import Crowd, Size, crowd
 from tests.bench.figures import Figure, broken, table
-from tests.bench.processes import tree
+from tests.bench.processes import command_name, tree
 from tests.bench.subject import Agent, SubjectError
 from tests.bench.workers import Watch
 from tests.lab.hypervisor import STACKS, Hypervisor
@@ -56,7 +57,7 @@ _OUTAGE_CYCLES = 12
 _INTERVAL_SECONDS = 2
 _PATIENCE_SECONDS = 180.0
 # The nursery takes all the others along.
-_LANES = ("storage", "monitor", "evidence", "guest", "events", "nursery")
+_LANES = tuple(f"lane-{kind}" for kind in (*KINDS, "nursery"))
 _VICTIMS = ("agent", "lane", "libvirtd", "server")
 _CYCLE = re.compile(r"Cycle \d+: ")
 
@@ -214,19 +215,19 @@ class Chaos:
         self._agent.start()
 
     def _kill_lane(self) -> None:
-        """The kinds in turn, each as soon as the agent has one."""
-        kind = _LANES[self._lanes % len(_LANES)]
+        """The kinds in turn, and what they are forked from; as soon as the agent has one."""
+        name = _LANES[self._lanes % len(_LANES)]
         self._lanes += 1
         until = time.monotonic() + _PATIENCE_SECONDS
         while True:
-            for pid in tree(self._agent.pid or 0) - {self._agent.pid}:
-                with contextlib.suppress(OSError):
-                    if pathlib.Path(f"/proc/{pid}/comm").read_text() == f"lane-{kind}\n":
-                        os.kill(pid, signal.SIGKILL)
-                        return
             if self._agent.pid is None:
                 raise SubjectError("the agent has ended by itself")
-            assert time.monotonic() < until, f"the agent has no {kind} lane"
+            found = sorted(pid for pid in tree(self._agent.pid) if command_name(pid) == name)
+            if found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._chance.choice(found), signal.SIGKILL)
+                    return
+            assert time.monotonic() < until, f"the agent has no {name}"
             time.sleep(0.05)
 
     def _kill_libvirtd(self) -> None:

@@ -12,13 +12,12 @@ and what it costs to be there. libvirtd's processor time is told beside it: it i
 
 from __future__ import annotations
 
-import pathlib
 import time
 
 from nova_diskaudit.lane.operations import KINDS
 from tests.bench.crowd import Crowd
 from tests.bench.figures import Figure
-from tests.bench.processes import cpu_seconds, tree
+from tests.bench.processes import command_name, cpu_seconds, tree
 from tests.bench.subject import Agent
 
 _LEAST_CHEAPER = 20.0
@@ -26,8 +25,7 @@ _MOST_STEADY_PERCENT = 1.0
 _DEFAULT_INTERVAL_SECONDS = 300
 _DEFAULT_FULL_CYCLES = 12
 _NEVER = 1_000_000
-_LANE = "nova_diskaudit.lane"
-_PROCESSES = ("main", *KINDS)
+_LANES = tuple(f"lane-{kind}" for kind in KINDS)
 
 
 Spent = dict[str, float]
@@ -35,7 +33,7 @@ Spent = dict[str, float]
 
 class _Meter:
     """Seconds of processor time since the last look: ``agent`` in all, ``libvirtd``, and the
-    processes of the agent by what they are. ``elapsed`` is the time between.
+    lanes by the names of their processes. ``elapsed`` is the time between.
     """
 
     def __init__(self, crowd: Crowd, agent: Agent) -> None:
@@ -52,22 +50,13 @@ class _Meter:
             "libvirtd": cpu_seconds({self._crowd.hypervisor.pid}),
         }
         for pid in pids:
-            kind = _kind(pid)
-            found[kind] = found.get(kind, 0.0) + cpu_seconds({pid})
+            name = command_name(pid)
+            found[name] = found.get(name, 0.0) + cpu_seconds({pid})
         return found
 
     def reset(self) -> Spent:
         before, self._last = self._last, self._now()
         return {key: value - before.get(key, 0.0) for key, value in self._last.items()}
-
-
-def _kind(pid: int) -> str:
-    """What a process of the agent is: a lane of some kind, or the main one."""
-    try:
-        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-    except OSError:
-        return "ended"
-    return words[words.index(_LANE) + 1] if _LANE in words else "main"
 
 
 def measure(crowd: Crowd, agent: Agent, *, cycles: int, idle_seconds: float) -> list[Figure]:
@@ -113,10 +102,9 @@ def measure(crowd: Crowd, agent: Agent, *, cycles: int, idle_seconds: float) -> 
     steady = 100 * (there + default / _DEFAULT_INTERVAL_SECONDS)
     rows = [
         Figure(
-            f"{label} cycle: processor time of the agent ({', '.join(_PROCESSES)}) / of libvirtd "
-            "(ms)",
+            f"{label} cycle: processor time of the agent ({', '.join(_LANES)}) / of libvirtd (ms)",
             f"{of_a_cycle(name, 'agent') * 1000:.1f} ("
-            + ", ".join(f"{of_a_cycle(name, who) * 1000:.1f}" for who in _PROCESSES)
+            + ", ".join(f"{of_a_cycle(name, who) * 1000:.1f}" for who in _LANES)
             + f") / {of_a_cycle(name, 'libvirtd') * 1000:.1f}",
         )
         for name, label in (

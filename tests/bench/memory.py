@@ -89,6 +89,8 @@ def accelerated(uri: str, state_path: pathlib.Path, cycles: int) -> list[Figure]
     begun = time.monotonic()
     said = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
     seconds = time.monotonic() - begun
+    # Beside the spool, for whoever wants the curve.
+    (state_path / "cycles").write_text(said)
     sizes = {int(n): int(size) for n, size in (line.split() for line in said.splitlines())}
     warm = [size for n, size in sizes.items() if n > min(_WARM_CYCLES, cycles // 4)]
     tenth = max(1, len(warm) // 10)

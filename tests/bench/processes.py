@@ -34,6 +34,14 @@ def tree(root: int) -> set[int]:
         found |= more
 
 
+def command_name(pid: int) -> str:
+    """What ``ps`` shows as the command's name; empty for a process that has ended."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def pss_bytes(pids: set[int]) -> int:
     """Proportional set size of some processes, in bytes; one that has ended counts 0."""
     total = 0

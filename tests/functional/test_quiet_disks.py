@@ -273,7 +273,7 @@ def test_nothing_is_proven_by_a_look_just_after_a_write(matrix: Matrix) -> None:
     ("operation", "full"),
     [
         (operations.PROBE_LAYERS, True),
-        (operations.DIGESTS, False),
+        (operations.STATUS_FILES, False),
         (operations.SIGNATURES, False),
     ],
     ids=["a full look", "the check for quiet", "the end of that check"],

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The case that the project began with, told on a real guest: run by ``tools/demo``."""
 
+import json
 import pathlib
 import shlex
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 from nova_diskaudit.record import Disk as DiskRecord
 from tests.functional import agent_process
@@ -16,6 +19,7 @@ from tests.lab.hypervisor import Hypervisor, HypervisorError
 from tests.lab.machine import GuestError, Machine, await_true, boot
 
 PROGRAM = pathlib.Path(sys.executable).with_name("nova-diskaudit")
+API = PROGRAM.with_name("nova-diskaudit-api")
 
 SIZE = 2 * GIB
 AGENT_SECONDS = 3
@@ -63,6 +67,7 @@ def _tell() -> None:
             await_true("the agent connects", lambda: machine.channel_state() == "connected")
             _show(hypervisor, machine)
             _follow(hypervisor, machine)
+            _report(hypervisor, machine)
         finally:
             machine.stop()
     _say(f"The guest and its libvirtd are gone again. {time.monotonic() - begun:.0f} s in all.")
@@ -138,6 +143,45 @@ def _follow(hypervisor: Hypervisor, machine: Machine) -> None:
                     f"the guest says {now.guest_used_bytes:,}"
                 )
             _say("")
+
+
+def _report(hypervisor: Hypervisor, machine: Machine) -> None:
+    """The agent sends its states to the central service, here on SQLite and without Keystone."""
+    with socket.create_server(("127.0.0.1", 0)) as some:
+        port = some.getsockname()[1]
+    service = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory(prefix="nova-diskaudit-demo-") as name:
+        directory = pathlib.Path(name)
+        database = f"sqlite:///{directory}/service.sqlite"
+        _say("And for a whole cloud, the central service; here for one machine, on SQLite:\n")
+        _say(f"$ nova-diskaudit-api --port {port} --database {database} &")
+        with (directory / "service.log").open("wb") as log:
+            api = subprocess.Popen(
+                [API, "--port", str(port), "--database", database], stdout=log, stderr=log
+            )
+        try:
+            with agent_process.running(
+                directory,
+                hypervisor.uri,
+                {
+                    "agent": {"interval": AGENT_SECONDS},
+                    "publisher": {"enabled": "true"},
+                    "disk_audit": {"auth_type": "none", "endpoint_override": service},
+                },
+            ) as agent:
+                agent.wait_for(lambda: agent.shown().agent.publisher.acknowledged is not None)
+                fields = "uuid,domain,host,trust,verified,as_of,totals"
+                url = f"{service}/v1/instances/{machine.spec.uuid}?fields={fields}"
+                _say(f"$ curl '{url}'")
+                with urllib.request.urlopen(url, timeout=agent_process.LONG) as answer:
+                    _say(json.dumps(json.load(answer), indent=2))
+        finally:
+            api.terminate()
+            api.wait()
+    _say(
+        "\nNova was not asked, so nothing is verified here. With Keystone and Nova a tenant sees\n"
+        "its own instances, and an operator all of them.\n"
+    )
 
 
 def _say(words: str) -> None:
