@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -52,7 +53,7 @@ def write(engine: sa.Engine, work: Callable[[sa.Connection], _T]) -> _T:
     """
 
     def attempt() -> _T:
-        with engine.connect() as plain:
+        with _turn(engine), engine.connect() as plain:
             connection = plain.execution_options(**{_engine.WRITES: True})
             with connection.begin():
                 return work(connection)
@@ -63,6 +64,24 @@ def write(engine: sa.Engine, work: Callable[[sa.Connection], _T]) -> _T:
         except oslo_exception.DBDuplicateEntry as error:
             raise errors.Unavailable(errors.line(error)) from error
         return result
+
+
+# SQLite has one writer, and who finds it busy sleeps and looks again, up to 100 ms. The threads of
+# this process take turns instead; other processes still sleep.
+_ONE_WRITER = threading.Lock()
+
+
+@contextlib.contextmanager
+def _turn(engine: sa.Engine) -> Iterator[None]:
+    if engine.dialect.name != "sqlite":
+        yield
+        return
+    if not _ONE_WRITER.acquire(timeout=_engine.LOCK_SECONDS):
+        raise errors.Unavailable("another transaction takes too long")
+    try:
+        yield
+    finally:
+        _ONE_WRITER.release()
 
 
 _RETRIED = oslo_db.api.wrap_db_retry(
