@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -103,12 +104,17 @@ def codes(found: Iterable[record.Finding]) -> dict[str, record.Severity]:
     result: dict[str, record.Severity] = {}
     for finding in found:
         if finding.code not in result:
-            if not _CODE.fullmatch(finding.code):
+            if not _is_code(finding.code):
                 raise protocol.ReportInvalid("the code of a finding is not of the form a-b-c")
             result[finding.code] = finding.severity
     if len(result) > _MAX_CODES:
         raise protocol.ReportInvalid(f"more than {_MAX_CODES} different findings about one thing")
     return result
+
+
+@functools.lru_cache(1024)
+def _is_code(text: str) -> bool:
+    return _CODE.fullmatch(text) is not None
 
 
 def held_by_storage(text: str) -> dict[str, int]:
