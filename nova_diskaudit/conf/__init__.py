@@ -59,20 +59,23 @@ def read(words: list[str], *, where: str, debug: bool = False) -> cfg.ConfigOpts
     :param where: what an error is about.
     :raises ConfigurationError: when a value cannot be used.
     """
+    import importlib.metadata
+
     from oslo_config import cfg
     from oslo_log import log
 
     from nova_diskaudit.conf import opts
 
+    version = importlib.metadata.version("nova-diskaudit")
     conf = cfg.ConfigOpts()
     log.register_options(conf)
     opts.register(conf)
     try:
         if any(word.startswith("--config-file") for word in words):
             # Only this file, not the usual directories beside it.
-            conf(words, project="nova-diskaudit", default_config_dirs=[])
+            conf(words, project="nova-diskaudit", version=version, default_config_dirs=[])
         else:
-            conf(words, project="nova-diskaudit")
+            conf(words, project="nova-diskaudit", version=version)
         settings(conf)  # every value is looked at now, not when it is first needed
         for _ in opts.values(conf):
             pass  # every value is looked at now, not when it is first needed

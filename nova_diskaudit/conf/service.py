@@ -75,8 +75,10 @@ def unread() -> cfg.ConfigOpts:
     """All options, before any file was read."""
     conf = cfg.ConfigOpts()
     log.register_options(conf)
-    # alembic tells at each look at the tables which of its plugins it has.
-    conf.set_default("default_log_levels", [*log.get_default_log_levels(), "alembic=WARN"])
+    # alembic tells at each look at the tables which of its plugins it has, and waitress of each
+    # request that had to wait for a thread.
+    quiet = ["alembic=WARN", "waitress.queue=ERROR"]
+    conf.set_default("default_log_levels", [*log.get_default_log_levels(), *quiet])
     for group, found in options():
         if isinstance(group, cfg.OptGroup):
             # A group of its own: what oslo.config sets for one ConfigOpts is kept in the group,

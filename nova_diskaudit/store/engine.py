@@ -24,7 +24,7 @@ from nova_diskaudit.store import errors
 WRITES = "nova_diskaudit_writes"
 
 #: For a lock that another transaction holds; then it is 503, and the agent comes again.
-_LOCK_SECONDS = 10
+LOCK_SECONDS = 10
 
 
 def create(url: str, **options: Any) -> sa.Engine:
@@ -45,10 +45,10 @@ def create(url: str, **options: Any) -> sa.Engine:
         made = made.update_query_dict({"charset": "utf8mb4", **made.query})
         session = [
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-            f"SET SESSION innodb_lock_wait_timeout = {_LOCK_SECONDS}",
+            f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}",
         ]
     elif backend == "postgresql":
-        session = [f"SET lock_timeout = '{_LOCK_SECONDS}s'"]
+        session = [f"SET lock_timeout = '{LOCK_SECONDS}s'"]
     else:
         raise errors.StoreError(
             f"[database] connection: {backend} is not SQLite, PostgreSQL or MariaDB"
@@ -80,7 +80,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         url,
         pool_size=16,
         max_overflow=48,
-        connect_args={"timeout": _LOCK_SECONDS, "check_same_thread": False},
+        connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False},
     )
 
     @sa.event.listens_for(engine, "connect")

@@ -57,9 +57,9 @@ def sync(engine: sa.Engine) -> None:
 
     :raises errors.StoreError:
     """
-    with errors.translated(), engine.connect() as plain:
+    with errors.translated(), engine.connect() as guard, _alone(guard), engine.connect() as plain:
         connection = plain.execution_options(**{_engine.WRITES: True})
-        with connection.begin(), _alone(connection):
+        with connection.begin():
             config = _config()
             config.attributes["connection"] = connection
             alembic.command.upgrade(config, "head")
@@ -98,7 +98,11 @@ def _config() -> alembic.config.Config:
 
 
 class _alone:
-    """Nobody else migrates meanwhile. On SQLite the transaction itself sees to that."""
+    """Nobody else migrates meanwhile. On SQLite the transaction itself sees to that.
+
+    By a connection of its own, so that it ends after the migration's commit: who is next has to see
+    the revision, and MariaDB makes tables before it commits that.
+    """
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection

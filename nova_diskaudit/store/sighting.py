@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -103,12 +104,17 @@ def codes(found: Iterable[record.Finding]) -> dict[str, record.Severity]:
     result: dict[str, record.Severity] = {}
     for finding in found:
         if finding.code not in result:
-            if not _CODE.fullmatch(finding.code):
+            if not _is_code(finding.code):
                 raise protocol.ReportInvalid("the code of a finding is not of the form a-b-c")
             result[finding.code] = finding.severity
     if len(result) > _MAX_CODES:
         raise protocol.ReportInvalid(f"more than {_MAX_CODES} different findings about one thing")
     return result
+
+
+@functools.lru_cache(1024)
+def _is_code(text: str) -> bool:
+    return _CODE.fullmatch(text) is not None
 
 
 def held_by_storage(text: str) -> dict[str, int]:
@@ -127,6 +133,15 @@ def put(connection: sa.Connection, host_id: int, rows: list[dict[str, Any]]) -> 
     if rows:
         statement = upsert.statement(sighting, connection.dialect.name, _KEPT)
         connection.execute(statement, [{**row, "host_id": host_id} for row in rows])
+
+
+def bodies(connection: sa.Connection, rows: list[sa.Row[Any]]) -> dict[tuple[int, str], bytes]:
+    """The agents' words. Apart, so that what is sorted and left out is without them."""
+    uuids = [row.uuid for row in rows]
+    statement = sa.select(sighting.c.host_id, sighting.c.uuid, sighting.c.body).where(
+        sighting.c.uuid.in_(uuids)
+    )
+    return {(row.host_id, row.uuid): row.body for row in connection.execute(statement)}
 
 
 def bounded(number: int) -> int:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -20,15 +21,25 @@ _TRIES = 5
 
 
 @contextlib.contextmanager
-def read(engine: sa.Engine, *, snapshot: bool = False) -> Iterator[sa.Connection]:
+def read(
+    engine: sa.Engine, *, snapshot: bool = False, page: bool = False
+) -> Iterator[sa.Connection]:
     """A connection for statements that only read.
 
     :param snapshot: all of them see the database at one moment (else: each at its own).
+    :param page: what is read is a page of a long list in the order of an index. PostgreSQL (15)
+        takes a merge or hash join for cheap there, and reads the whole of a table for it: 200 ms
+        instead of 15 in the middle of 50,000 instances.
     :raises errors.StoreError:
     """
+    settings = []
+    if snapshot and engine.dialect.name != "sqlite":
+        settings.append("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    if page and engine.dialect.name == "postgresql":
+        settings += ["SET LOCAL enable_mergejoin = off", "SET LOCAL enable_hashjoin = off"]
     with errors.translated(), engine.connect() as connection:
-        if snapshot and connection.dialect.name != "sqlite":
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        if settings:
+            connection.exec_driver_sql("; ".join(settings))
         yield connection
 
 
@@ -42,7 +53,7 @@ def write(engine: sa.Engine, work: Callable[[sa.Connection], _T]) -> _T:
     """
 
     def attempt() -> _T:
-        with engine.connect() as plain:
+        with _turn(engine), engine.connect() as plain:
             connection = plain.execution_options(**{_engine.WRITES: True})
             with connection.begin():
                 return work(connection)
@@ -53,6 +64,24 @@ def write(engine: sa.Engine, work: Callable[[sa.Connection], _T]) -> _T:
         except oslo_exception.DBDuplicateEntry as error:
             raise errors.Unavailable(errors.line(error)) from error
         return result
+
+
+# SQLite has one writer, and who finds it busy sleeps and looks again, up to 100 ms. The threads of
+# this process take turns instead; other processes still sleep.
+_ONE_WRITER = threading.Lock()
+
+
+@contextlib.contextmanager
+def _turn(engine: sa.Engine) -> Iterator[None]:
+    if engine.dialect.name != "sqlite":
+        yield
+        return
+    if not _ONE_WRITER.acquire(timeout=_engine.LOCK_SECONDS):
+        raise errors.Unavailable("another transaction takes too long")
+    try:
+        yield
+    finally:
+        _ONE_WRITER.release()
 
 
 _RETRIED = oslo_db.api.wrap_db_retry(

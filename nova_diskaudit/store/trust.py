@@ -20,9 +20,12 @@ from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
-from nova_diskaudit.store.tables import host, instance, nova_map, sighting
+from nova_diskaudit.store.tables import finding, host, instance, nova_map, sighting
 
 Trust = Literal["verified", "pending", "unverified"]
+
+#: The table that is read first.
+Lead = Literal["sighting", "host", "instance", "finding"]
 
 #: From the best to the worst; a row has one of these numbers as its ``rank``.
 AT_HOME, MOVING, PENDING, UNVERIFIED = range(4)
@@ -33,10 +36,12 @@ class Join(NamedTuple):
     """Sightings with what is known about each, as parts of a statement.
 
     ``owner`` is the project that an instance belongs to as far as anybody knows; ``tenant_sees``
-    tells whether that project may see it.
+    tells whether that project may see it. ``uuid`` is that of the table that leads, so that its
+    index gives the order.
     """
 
     source: Any
+    uuid: Any
     rank: Any
     is_best: Any
     owner: Any
@@ -53,18 +58,50 @@ def ranks(trust: Trust) -> list[int]:
     return [rank for rank, known in enumerate(_WORDS) if known == trust]
 
 
-def join(*, nova: bool) -> Join:
+def join(*, nova: bool, lead: Lead = "sighting") -> Join:
     """How sightings, hosts and Nova's ledger belong together.
 
     :param nova: whether the ledger is kept at all.
+    :param lead: the table that is read first, in whose order the rows come.
     """
-    source = sighting.join(host, host.c.id == sighting.c.host_id).outerjoin(
-        instance, instance.c.uuid == sighting.c.uuid
-    )
+    of_host = host.c.id == sighting.c.host_id
+    of_instance = instance.c.uuid == sighting.c.uuid
+    of_finding = sa.and_(finding.c.host_id == sighting.c.host_id, finding.c.uuid == sighting.c.uuid)
+    if lead == "instance":
+        source = instance.join(sighting, of_instance).join(host, of_host)
+        uuid = instance.c.uuid
+    elif lead == "finding":
+        source = finding.join(sighting, of_finding).join(host, of_host)
+        source = source.outerjoin(instance, of_instance)
+        uuid = finding.c.uuid
+    else:
+        first = host.join(sighting, of_host) if lead == "host" else sighting.join(host, of_host)
+        source = first.outerjoin(instance, of_instance)
+        uuid = sighting.c.uuid
     rank = _rank(host, sighting) if nova else sa.literal(UNVERIFIED)
     owner = instance.c.project_id if nova else sighting.c.project_id
     tenant_sees = rank <= MOVING if nova else sa.true()
-    return Join(source, rank, _is_best(rank, nova=nova), owner, tenant_sees)
+    return Join(source, uuid, rank, _is_best(rank, nova=nova), owner, tenant_sees)
+
+
+def in_order(statement: sa.Select[Any]) -> sa.Select[Any]:
+    """The statement, with its tables read in the order in which they are named.
+
+    Nearly all that is asked for is a page of a long list. PostgreSQL sees that it can read an
+    index in order and stop; MariaDB (10.11) begins with the smallest table, joins everything and
+    sorts it: 1.2 s instead of 4 ms for a page of 5000 instances.
+    """
+    for dialect in ("mysql", "mariadb"):
+        statement = statement.prefix_with("STRAIGHT_JOIN", dialect=dialect)
+    return statement
+
+
+def by_index(statement: sa.Select[Any], table: sa.Table, index: str) -> sa.Select[Any]:
+    """The statement, reading a table in the order of an index: said to MariaDB, as above."""
+    for dialect in ("mysql", "mariadb"):
+        hint = f"FORCE INDEX FOR ORDER BY ({index})"
+        statement = statement.with_hint(table, hint, dialect)
+    return statement
 
 
 def _rank(host: Any, sighting: Any) -> Any:

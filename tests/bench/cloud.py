@@ -57,11 +57,16 @@ class Request(NamedTuple):
 
 
 class Host:
-    """One agent's memory: the state that was acknowledged."""
+    """One agent's memory: the state that was acknowledged, or at least its id."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.state: protocol.State | None = None
+        self._current: str | None = None
+
+    def forget(self) -> None:
+        """Keep the id alone: ten thousand states do not fit into memory."""
+        self.state = None
 
     def _state(self, instances: tuple[protocol.Instance, ...]) -> protocol.State:
         return reports.state(name(self.number), instances, id=str(uuid.uuid4()), as_of=now())
@@ -79,9 +84,9 @@ class Host:
 
     def full(self, *, changed: bool = True) -> Request:
         """A full report, in which every number of every disk is new, or none."""
+        assert changed or self.state is not None
         new = self._state(self._drawn() if changed or not self.state else self.state.instances)
-        replaces = self.state.id if self.state is not None else None
-        report = reports.full(new, agent=name(self.number), replaces=replaces, sent_at=now())
+        report = reports.full(new, agent=name(self.number), replaces=self._current, sent_at=now())
         return self._packed(new, report)
 
     def delta(self, changed: int) -> Request:
@@ -93,7 +98,7 @@ class Host:
         return self._packed(new, report)
 
     def _packed(self, new: protocol.State, report: protocol.Report) -> Request:
-        self.state = new
+        self.state, self._current = new, new.id
         return Request(self.number, new.id, gzip.compress(protocol.encode(report), 6))
 
 

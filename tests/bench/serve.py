@@ -9,6 +9,7 @@ that policies, the ledger of Nova and the rules of tenants are in what is measur
 
 from __future__ import annotations
 
+import logging
 import sys
 
 from nova_diskaudit.api import app
@@ -22,6 +23,7 @@ THREADS = 8
 
 def main() -> None:
     """Serve until killed."""
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     url, port = sys.argv[1], int(sys.argv[2])
     conf = service.unread()
     conf([], default_config_files=[], default_config_dirs=[])

@@ -202,8 +202,10 @@ def fill(on: Stage, agents: list[cloud.Host]) -> Cost:
     """The first report of each host. Made while others are sent, so the rate says little."""
     costs = []
     for begin in range(0, len(agents), 100):
-        requests = [one.full() for one in agents[begin : begin + 100]]
-        costs.append(on.measured("first report", requests))
+        some = agents[begin : begin + 100]
+        costs.append(on.measured("first report", [one.full() for one in some]))
+        for one in some:
+            one.forget()
     columns = [statistics.mean(column) for column in list(zip(*costs, strict=True))[1:]]
     return Cost("first report", *columns)
 
@@ -228,7 +230,10 @@ def steady(on: Stage, agents: list[cloud.Host], projects: int, seconds: float) -
     """The load of 10,000 hosts, every number new in each report, and tenants that read."""
     per_second = 10_000 / INTERVAL
     # Made before: who makes them would take a processor from those that are measured.
-    ready = [one.full() for one in random.sample(agents, min(len(agents), int(per_second * 60)))]
+    ready = []
+    for one in random.sample(agents, min(len(agents), int(per_second * seconds) + 1)):
+        ready.append(one.full())
+        one.forget()
     over = time.perf_counter() + min(seconds, len(ready) / per_second)
     pages: list[float] = []
 

@@ -24,7 +24,15 @@ Server = Sqlite | Postgresql | Mariadb
 KINDS = ("sqlite", "postgresql", "mariadb")
 
 
-@pytest.fixture(scope="session", params=KINDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test of a database on all of them, or on those that its module names in ``SERVERS``."""
+    marks = metafunc.definition.iter_markers("parametrize")
+    if "server" in metafunc.fixturenames and not any(mark.args[0] == "server" for mark in marks):
+        kinds = getattr(metafunc.module, "SERVERS", KINDS)
+        metafunc.parametrize("server", kinds, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Server:
     """The server that a test may trouble; it must be well again when the test ends."""
     found: Server = request.getfixturevalue(request.param)

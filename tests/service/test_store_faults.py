@@ -265,7 +265,8 @@ def test_a_deadlock_is_run_again(engine: sa.Engine, server: Postgresql | Mariadb
         sa.event.remove(engine, "handle_error", note)
         thread.join()
         patient.dispose()
-    assert len(lost) == 1 and "eadlock" in lost[0]
+    # On a slow machine the second try may meet the other one still.
+    assert lost and all("eadlock" in one for one in lost)
     assert look.state(engine, HOST) == second
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -51,12 +52,16 @@ class Api(daemon.Daemon):
         self.conf.write_text("\n".join(lines) + "\n")
 
     def command(self) -> list[str]:
+        # As it is shipped, but for the address and the number of processes.
+        shipped = (_TOP / "etc/nova-diskaudit/nova-diskaudit-api-uwsgi.ini").read_text()
+        own, count = re.subn(r"(?m)^(http-socket|processes) = .*\n", "", shipped)
+        assert count == 2
+        ini = self.directory / "uwsgi.ini"
+        ini.write_text(own)
         return [
-            str(pathlib.Path(sys.executable).parent / "uwsgi"),
-            *("--module=nova_diskaudit.wsgi.api:application", "--enable-threads"),
+            *(str(pathlib.Path(sys.executable).parent / "uwsgi"), "--ini", str(ini)),
             *(f"--http-socket=127.0.0.1:{self.port}", f"--processes={self._processes}"),
-            *("--threads=4", "--master", "--lazy-apps", "--die-on-term", "--need-app"),
-            *("--buffer-size=65535", "--disable-logging"),
+            "--disable-logging",
         ]
 
     def environ(self) -> Mapping[str, str]:
@@ -84,6 +89,21 @@ class Api(daemon.Daemon):
         """Begin anew with what they have now."""
         for pid in self.workers():
             pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+class LocalApi(Api):
+    """The same by ``nova-diskaudit-api``: one process, without uWSGI."""
+
+    NAME: ClassVar[str] = "local-api"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, processes=1)
+
+    def command(self) -> list[str]:
+        return [
+            *(sys.executable, "-m", "nova_diskaudit.cmd.api"),
+            *("--port", str(self.port), "--config-file", str(self.conf)),
+        ]
 
 
 def processes_below(pid: int) -> list[int]:

@@ -79,3 +79,15 @@ def test_nothing_heavy_is_brought_along(statement: str) -> None:
 def test_help_does_not_even_load_the_engine() -> None:
     loaded = _brought_along("from nova_diskaudit.cmd import main; main.main(['--help'])")
     assert not loaded & {"msgspec", "logging", "importlib_metadata", "pkg_resources", "pbr"}
+
+
+def test_what_runs_on_a_compute_node_brings_no_database_and_no_framework() -> None:
+    loaded = _brought_along("import nova_diskaudit.agent.service, nova_diskaudit.agent.transport")
+    assert not loaded & {"alembic", "eventlet", "falcon", "keystonemiddleware", "sqlalchemy"}
+
+
+def test_the_central_service_brings_no_hypervisor_and_no_green_threads() -> None:
+    loaded = _brought_along(
+        "import nova_diskaudit.api.app, nova_diskaudit.wsgi.server, nova_diskaudit.cmd.manage"
+    )
+    assert not loaded & {"cotyledon", "eventlet", "futurist", "libvirt", "oslo_service", "rich"}

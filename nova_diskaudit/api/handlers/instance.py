@@ -10,9 +10,25 @@ import msgspec
 from nova_diskaudit.api import discretion, errors, paging
 from nova_diskaudit.api.call import Answer, Call
 from nova_diskaudit.api.schemas import common
-from nova_diskaudit.api.schemas.instance import Instance, Instances, Sighting, Totals
+from nova_diskaudit.api.schemas.instance import Instance, Sighting, Totals
 from nova_diskaudit.store import finding, moment, trust
 from nova_diskaudit.store import instance as store
+
+_ORDER = Instance.__struct_fields__
+_ALL = frozenset(_ORDER)
+#: What comes from the agent's words.
+_TOLD = frozenset(
+    {
+        "claimed_project_id",
+        "domain",
+        "state",
+        "flavor",
+        "guest",
+        "filesystems",
+        "findings",
+        "disks",
+    }
+)
 
 
 def listed(call: Call) -> Answer:
@@ -36,15 +52,19 @@ def listed(call: Call) -> Answer:
     if query.host is not None and not call.is_operator:
         raise errors.forbidden("only operators may ask for a host")
     try:
-        rows, more = store.listed(service.engine, call.who, filters, page, nova=service.nova)
+        rows, more = store.listed(
+            service.engine,
+            call.who,
+            filters,
+            page,
+            nova=service.nova,
+            with_body=_needs_body(call, fields),
+        )
     except store.MarkerUnknown:
         raise errors.bad_request("the marker is not an instance of this list") from None
-    instances = _instances(call, rows)
+    instances = _instances(call, rows, fields)
     links = paging.links(call, more, rows[-1].uuid if rows else "")
-    if fields is None:
-        return Answer(Instances(instances=instances, instances_links=links))
-    chosen = [_only(one, fields) for one in instances]
-    return Answer({"instances": chosen, "instances_links": links})
+    return Answer({"instances": instances, "instances_links": links})
 
 
 def shown(call: Call) -> Answer:
@@ -54,63 +74,82 @@ def shown(call: Call) -> Answer:
     row = store.shown(service.engine, call.who, uuid, nova=service.nova)
     if row is None:
         raise errors.not_found("no such instance, or none that you may see")
-    instance = _instances(call, [row])[0]
-    if call.is_operator:
+    instance = _instances(call, [row], fields)[0]
+    if call.is_operator and "other_sightings" in fields:
         others = store.others(service.engine, uuid, nova=service.nova)
-        instance = msgspec.structs.replace(
-            instance, other_sightings=tuple(_sighting(one) for one in others)
-        )
-    return Answer(instance if fields is None else _only(instance, fields))
+        instance["other_sightings"] = [_sighting(one) for one in others]
+    return Answer(instance)
 
 
-def _wanted(words: str | None) -> frozenset[str] | None:
-    return None if words is None else frozenset(words.split(","))
+def _wanted(words: str | None) -> frozenset[str]:
+    return _ALL if words is None else frozenset(words.split(","))
 
 
-def _only(instance: Instance, fields: frozenset[str]) -> dict[str, Any]:
-    chosen = {
-        name: getattr(instance, name) for name in Instance.__struct_fields__ if name in fields
-    }
-    return {name: value for name, value in chosen.items() if value is not msgspec.UNSET}
+def _needs_body(call: Call, fields: frozenset[str]) -> bool:
+    # Without Nova the domain's own word is taken for the user as for the project.
+    return not fields.isdisjoint(_TOLD) or ("user_id" in fields and not call.service.nova)
 
 
-def _instances(call: Call, rows: list[store.Believed]) -> tuple[Instance, ...]:
+def _instances(
+    call: Call, rows: list[store.Believed], fields: frozenset[str]
+) -> list[dict[str, Any]]:
     with_own = [(row.host_id, row.uuid) for row in rows if row.service_codes]
-    own = finding.own(call.service.engine, with_own)
-    return tuple(_instance(call, row, own.get((row.host_id, row.uuid), [])) for row in rows)
+    own = finding.own(call.service.engine, with_own if "findings" in fields else ())
+    needs_body = _needs_body(call, fields)
+    instances = []
+    for row in rows:
+        values = _known(call, row)
+        if needs_body:
+            values |= _told(call, row, own.get((row.host_id, row.uuid), []))
+        instances.append({name: values[name] for name in _ORDER if name in fields & values.keys()})
+    return instances
 
 
-def _instance(call: Call, row: store.Believed, own: list[finding.Own]) -> Instance:
-    said = row.reported()
-    operator = call.is_operator
-    found = common.findings(said.findings, own)
-    if not operator:
-        found = tuple(
-            msgspec.structs.replace(one, message=discretion.message(one.code, one.message))
-            for one in found
-        )
+def _known(call: Call, row: store.Believed) -> dict[str, Any]:
+    """What the database itself knows."""
     word = trust.word(row.rank)
-    return Instance(
-        uuid=row.uuid,
-        name=row.name,
-        project_id=row.project_id,
-        user_id=row.user_id if call.service.nova else said.user_id,
-        claimed_project_id=said.project_id if operator else None,
-        host=row.host if operator else None,
-        domain=said.domain if operator else None,
-        verified=word == "verified",
-        trust=word,
-        state=said.state,
-        flavor=said.flavor,
-        as_of=said.as_of,
-        received_at=moment.time(row.received_at),
-        since=moment.time(row.since_at),
-        totals=Totals(**{name: getattr(row, name) for name in Totals.__struct_fields__}),
-        guest=said.guest,
-        filesystems=said.filesystems,
-        findings=found,
-        disks=said.disks if operator else tuple(map(discretion.disk, said.disks)),
-    )
+    return {
+        "uuid": row.uuid,
+        "name": row.name,
+        "project_id": row.project_id,
+        "user_id": row.user_id,
+        "host": row.host if call.is_operator else None,
+        "verified": word == "verified",
+        "trust": word,
+        "as_of": moment.time(row.as_of),
+        "received_at": moment.time(row.received_at),
+        "since": moment.time(row.since_at),
+        "totals": Totals(**{name: getattr(row, name) for name in Totals.__struct_fields__}),
+    }
+
+
+def _told(call: Call, row: store.Believed, own: list[finding.Own]) -> dict[str, Any]:
+    """What the agent says, as far as the caller may hear it."""
+    said = row.reported()
+    found = common.findings(said.findings, own)
+    told = {
+        "claimed_project_id": said.project_id,
+        "domain": said.domain,
+        "state": said.state,
+        "flavor": said.flavor,
+        "guest": said.guest,
+        "filesystems": said.filesystems,
+        "findings": found,
+        "disks": said.disks,
+    }
+    if not call.service.nova:
+        told["user_id"] = said.user_id
+    if not call.is_operator:
+        told |= {
+            "claimed_project_id": None,
+            "domain": None,
+            "findings": tuple(
+                msgspec.structs.replace(one, message=discretion.message(one.code, one.message))
+                for one in found
+            ),
+            "disks": tuple(map(discretion.disk, said.disks)),
+        }
+    return told
 
 
 def _sighting(other: store.Other) -> Sighting:

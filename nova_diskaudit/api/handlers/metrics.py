@@ -8,12 +8,16 @@ import prometheus_client.core
 
 from nova_diskaudit.api.call import Answer, Call
 from nova_diskaudit.store import host as store
+from nova_diskaudit.store import ledger, moment
 
 
 def shown(call: Call) -> Answer:
     """What the database knows now; every worker tells the same."""
     now = call.service.now()
-    sums = store.summed(call.service.engine, now=now)
+    engine = call.service.engine
+    sums = store.summed(engine, now=now)
+    complete_at = ledger.state(engine).complete_at if call.service.nova else None
+    map_age = (moment.of(now) - complete_at) / 1e6 if complete_at is not None else None
     registry = prometheus_client.CollectorRegistry()
     for name, help, value in (
         ("hosts", "Hosts that have reported.", sums.hosts),
@@ -26,6 +30,7 @@ def shown(call: Call) -> Answer:
             "Seconds since the host that has been silent for longest reported.",
             sums.oldest_age_seconds,
         ),
+        ("nova_map_age_seconds", "Seconds since all of Nova was last heard.", map_age),
         ("hosts_fresh", "Hosts that reported within the last 15 minutes.", sums.fresh),
     ):
         if value is not None:

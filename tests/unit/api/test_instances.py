@@ -330,6 +330,10 @@ def test_numbers_for_prometheus(client: Client) -> None:
     assert numbers["nova_diskaudit_service_instances"] == 3
     assert numbers["nova_diskaudit_service_host_allocated_bytes"] == 6 * reports.GIB
     assert numbers["nova_diskaudit_service_oldest_report_age_seconds"] == 0
+    assert "nova_diskaudit_service_nova_map_age_seconds" not in numbers, "unknown is absent"
+    service.nova_was_complete(client.database, service.NOW - datetime.timedelta(seconds=90))
+    text = client.simulate_get("/metrics", headers=OPERATOR).text
+    assert "nova_diskaudit_service_nova_map_age_seconds 90.0" in text
 
 
 def test_a_defect_is_told_as_one(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
