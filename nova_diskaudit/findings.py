@@ -189,6 +189,12 @@ _ENTRIES = (
         action="Find the domain with qemu-unresponsive or agent-timeout; host numbers go on.",
     ),
     Entry(
+        code="no-connection",
+        severity="error",
+        cause="libvirt was not there to be asked, or hung up in the middle of the question.",
+        action="Look at libvirtd or virtqemud and its log; the next look connects by itself.",
+    ),
+    Entry(
         code="evidence-missing",
         severity="info",
         cause="libvirt gave no block numbers for this disk.",

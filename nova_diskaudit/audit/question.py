@@ -53,9 +53,6 @@ class Questions:
         except NoToken:
             return Doubt(code="libvirt-busy")
         except LaneRefused as refusal:
-            if refusal.code == "no-connection":
-                # libvirtd's silence: no domain and no guest missed a deadline by it.
-                return Doubt(code="libvirt-busy", detail=refusal.detail)
             return known_doubt(refusal.code, refusal.detail, missed)
         except LaneBroken as broken:
             return Doubt(code=missed, detail=str(broken))

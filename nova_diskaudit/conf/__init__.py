@@ -76,7 +76,6 @@ def read(words: list[str], *, where: str, debug: bool = False) -> cfg.ConfigOpts
             conf(words, project="nova-diskaudit", version=version, default_config_dirs=[])
         else:
             conf(words, project="nova-diskaudit", version=version)
-        settings(conf)  # every value is looked at now, not when it is first needed
         for _ in opts.values(conf):
             pass  # every value is looked at now, not when it is first needed
         settings(conf)

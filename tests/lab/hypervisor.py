@@ -26,7 +26,6 @@ Needs root and Linux. Imports nothing but the standard library.
 
 import argparse
 import contextlib
-import fcntl
 import os
 import pathlib
 import secrets
@@ -39,7 +38,7 @@ import time
 import types
 from typing import Self
 
-from tests.lab import chroot
+from tests.lab import chroot, lock
 
 STACKS = ("host", "trixie")
 
@@ -251,7 +250,7 @@ class Hypervisor:
         name = f"{self.stack}-{secrets.token_hex(4)}"
         fresh = _root() / f".{name}"
         fresh.mkdir(parents=True, mode=0o755)
-        self._lock = _take_lock(fresh, make=True)
+        self._lock = lock.take(fresh, make=True)
         self.directory = fresh.rename(_root() / name)
         for name in (*_PRIVATE, "images"):
             (self.directory / name).mkdir(mode=0o755)
@@ -340,25 +339,10 @@ def sweep() -> None:
     if not root.is_dir():
         return
     for directory in root.glob("[!.]*"):
-        lock = _take_lock(directory, make=False)
-        if lock >= 0:
+        held = lock.take(directory, make=False)
+        if held >= 0:
             _dismantle(directory)
-            os.close(lock)
-
-
-def _take_lock(directory: pathlib.Path, *, make: bool) -> int:
-    """A descriptor that holds the directory's lock, or -1 when a living run holds it."""
-    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0)
-    try:
-        descriptor = os.open(directory / "lock", flags, 0o600)
-    except FileNotFoundError:
-        return -1
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return -1
-    return descriptor
+            os.close(held)
 
 
 def _mount(option: str, *paths: pathlib.Path) -> None:

@@ -6,7 +6,6 @@ with its owner, and removes it.
 """
 
 import contextlib
-import fcntl
 import os
 import pathlib
 import secrets
@@ -15,6 +14,8 @@ import subprocess
 import types
 from collections.abc import Mapping
 from typing import ClassVar, Self
+
+from tests.lab import lock
 
 
 class ServiceError(RuntimeError):
@@ -68,7 +69,7 @@ class Place:
         name = f"{self.NAME}-{secrets.token_hex(4)}"
         fresh = root() / f".{name}"
         fresh.mkdir(parents=True, mode=0o755)
-        self._lock = _take_lock(fresh, make=True)
+        self._lock = lock.take(fresh, make=True)
         self.directory = fresh.rename(root() / name)
         os.chown(self.directory, *self.OWNER)
         self.data.mkdir(mode=0o700)
@@ -125,25 +126,10 @@ def sweep() -> None:
     if not root().is_dir():
         return
     for directory in root().glob("[!.]*"):
-        lock = _take_lock(directory, make=False)
-        if lock >= 0:
+        held = lock.take(directory, make=False)
+        if held >= 0:
             _remove(directory)
-            os.close(lock)
-
-
-def _take_lock(directory: pathlib.Path, *, make: bool) -> int:
-    """A descriptor that holds the directory's lock, or -1 when a living run holds it."""
-    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0)
-    try:
-        descriptor = os.open(directory / "lock", flags, 0o600)
-    except FileNotFoundError:
-        return -1
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return -1
-    return descriptor
+            os.close(held)
 
 
 def _remove(directory: pathlib.Path) -> None:

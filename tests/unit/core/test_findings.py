@@ -18,7 +18,7 @@ CATALOGUE_FILE = PACKAGE / "findings.py"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ENTRIES = list(CATALOGUE.values())
 # Said between processes only: whoever receives them puts a code of the catalogue in their place.
-WIRE_ONLY = {"no-connection", "internal-error"}
+WIRE_ONLY = {"internal-error"}
 # What takes a code: as ``code=``, or first.
 _CARRIERS = {"finding", "Doubt", "LayerFacts", "LaneRefused"}
 
