@@ -12,6 +12,7 @@ from nova_diskaudit.sdk import report as _report
 from nova_diskaudit.sdk.finding import Finding
 from nova_diskaudit.sdk.host import Host
 from nova_diskaudit.sdk.instance import Instance
+from nova_diskaudit.sdk.usage import Usage, UsagePoint
 
 if TYPE_CHECKING:
     import requests
@@ -28,7 +29,13 @@ class DiskAuditProxy(proxy.Proxy):
     #: The paths carry the version, so there is nothing to discover: one request less, and a
     #: service that is down is not asked twice.
     skip_discovery = True
-    _resource_registry = {"finding": Finding, "host": Host, "instance": Instance}  # noqa: RUF012 as declared above it
+    _resource_registry = {  # noqa: RUF012 as declared above it
+        "finding": Finding,
+        "host": Host,
+        "instance": Instance,
+        "usage": Usage,
+        "usage_point": UsagePoint,
+    }
 
     def hosts(self, **query: Any) -> Iterator[Host]:
         """Hosts that report, with what the service knows of each report."""
@@ -57,6 +64,16 @@ class DiskAuditProxy(proxy.Proxy):
     def findings(self, **query: Any) -> Iterator[Finding]:
         """Findings by code, those that the caller may see."""
         found: Iterator[Finding] = self._list(Finding, **query)
+        return found
+
+    def usages(self, **query: Any) -> Iterator[Usage]:
+        """What projects' disks hold: of the caller's own, of ``project_id``, or of all."""
+        found: Iterator[Usage] = self._list(Usage, **query)
+        return found
+
+    def usage_history(self, **query: Any) -> Iterator[UsagePoint]:
+        """The past of a project by hours, or of an ``instance`` by days."""
+        found: Iterator[UsagePoint] = self._list(UsagePoint, **query)
         return found
 
     def report(self, host: str, packed: bytes) -> requests.Response:
