@@ -22,6 +22,8 @@ class Canned:
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {}
         self.status: dict[str, int] = {}
+        #: what comes before that: status and answer, one after the other
+        self.first: dict[str, list[tuple[int, Any]]] = {}
         #: method and path with its query, in order
         self.asked: list[str] = []
         #: seconds between two pieces of each answer
@@ -51,6 +53,8 @@ class Canned:
         self.asked.append(f"{environ['REQUEST_METHOD']} {path}{'?' if query else ''}{query}")
         found = self.answers.get(path)
         status = self.status.get(path, 404 if found is None else 200)
+        if self.first.get(path):
+            status, found = self.first[path].pop(0)
         start_response(f"{status} X", [("Content-Type", "application/json")])
         data = found if isinstance(found, bytes) else json.dumps(found or {}).encode()
         for begin in range(0, len(data), 2**20):

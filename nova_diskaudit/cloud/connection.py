@@ -31,7 +31,8 @@ def connect(conf: cfg.ConfigOpts, group: str = "nova") -> openstack.connection.C
     :raises ConfigurationError: for options that are missing or cannot be used.
     """
     usual, own = conf[_CREDENTIALS], conf[group]
-    holder = group if "auth_type" in own and own.auth_type else _CREDENTIALS
+    has_own = "auth_type" in own and (own.auth_type or own.auth_section)
+    holder = group if has_own else _CREDENTIALS
     try:
         auth = loading.load_auth_from_conf_options(conf, holder)
         if auth is None:

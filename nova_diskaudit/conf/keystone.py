@@ -10,7 +10,7 @@ GROUP = cfg.OptGroup("keystone", title="Keystone's limits, as the central servic
 
 _ADAPTER = ("valid_interfaces", "region_name", "endpoint_override")
 
-AUTH = [one for one in loading.get_auth_common_conf_options() if one.dest == "auth_type"]
+AUTH = loading.get_auth_common_conf_options()
 ADAPTER = keystoneauth.chosen(loading.get_adapter_conf_options(include_deprecated=False), _ADAPTER)
 
 for _one in AUTH:
