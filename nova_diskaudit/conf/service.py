@@ -26,6 +26,7 @@ from nova_diskaudit.conf import (
     limits,
     nova,
     placement,
+    rollup,
 )
 
 PROJECT = "nova-diskaudit"
@@ -64,6 +65,7 @@ def options() -> list[tuple[Any, list[cfg.Opt]]]:
         (placement.GROUP, placement.OPTIONS),
         (keystone.GROUP, keystone.OPTIONS),
         (limits.GROUP, limits.OPTIONS),
+        (rollup.GROUP, rollup.OPTIONS),
         *keystonemiddleware_opts.list_auth_token_opts(),
         *oslo_policy_opts.list_opts(),
         *_proxy(),
