@@ -74,14 +74,17 @@ def connect(conf: cfg.ConfigOpts, group: str = "nova") -> openstack.connection.C
     )
 
 
-def connect_as(cloud: str) -> openstack.connection.Connection:
+def connect_as(cloud: str, *, timeout: float) -> openstack.connection.Connection:
     """A connection by ``clouds.yaml``, as other commands of OpenStack use it.
 
     :param cloud: its name there; ``envvars`` for the variables ``OS_*`` of the environment.
+    :param timeout: seconds for which a service may be silent.
     :raises ConfigurationError: when there is no such cloud, or it cannot be used.
     """
     try:
-        return openstack.connection.Connection(cloud=cloud, app_name="nova-diskaudit")
+        return openstack.connection.Connection(
+            cloud=cloud, api_timeout=timeout, app_name="nova-diskaudit"
+        )
     except (
         openstack.exceptions.SDKException,
         keystoneauth1.exceptions.ClientException,

@@ -315,6 +315,8 @@ class Keystone:
     def _registered(self, service_id: str, name: str) -> Registered | None:
         query = {"service_id": service_id, "resource_name": name}
         found = self._cut("/registered_limits", _AllRegistered, query).registered_limits
+        if self._region is None:
+            return self._pick(found, {service_id}, name)
         return next((one for one in found if one.region_id == self._region), None)
 
     # --- how it is asked -----------------------------------------------------------------------
