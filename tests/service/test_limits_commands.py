@@ -64,7 +64,7 @@ def refused(said: Said, *words: str) -> None:
     assert status == 2 and line.count("\n") == 1, line
     assert line.startswith("nova-diskaudit-manage: ")
     assert all(word in line for word in words), line
-    assert out == ""
+    assert all(" WARNING " in one for one in out.splitlines()), "libraries log what they met"
 
 
 def test_registering(limits: Limits, run: Run) -> None:
@@ -160,8 +160,7 @@ def test_with_credentials_that_are_wrong(limits: Limits, run: Run, admin: Person
     wrong = credentials(admin).replace(admin.password, "guess")
     refused(run("register", nova=wrong), "401")
     refused(run("show", nova=""), "[nova] auth_type is not set")
-    status, _, line = run("show", nova="auth_type = nonsense\n")  # stevedore logs of it as well
-    assert (status, line.count("\n")) == (2, 1) and "[nova]" in line and "nonsense" in line
+    refused(run("show", nova="auth_type = nonsense\n"), "[nova]", "nonsense")
     away = credentials(admin).replace(limits.cloud.url, "http://127.0.0.1:1/v3")
     refused(run("register", nova=away), "127.0.0.1:1")
 
