@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``nova-diskaudit-manage``: what an operator does to the central service's database.
+"""``nova-diskaudit-manage``: what an operator does to the central service's database, and to what
+it needs in Keystone.
 
 Exit status: 0 done; 1 looked at, and something is not as it should be; 2 it could not be done, and
 one line on stderr says why.
@@ -15,6 +16,7 @@ import threading
 import uuid
 from typing import Any
 
+from nova_diskaudit.cmd import limits
 from nova_diskaudit.conf import ConfigurationError
 
 PROGRAM = "nova-diskaudit-manage"
@@ -23,6 +25,7 @@ PROGRAM = "nova-diskaudit-manage"
 def main(argv: list[str] | None = None) -> int:
     """Run one command."""
     arguments = _parser().parse_args(argv)
+    from nova_diskaudit.cloud import CloudError
     from nova_diskaudit.conf import service
     from nova_diskaudit.store import engine, errors
 
@@ -31,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         database = engine.create(conf.database.connection, **service.database(conf))
         status: int = arguments.run(database, arguments, conf)
         return status
-    except (ConfigurationError, errors.StoreError) as error:
+    except (CloudError, ConfigurationError, errors.StoreError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
 
@@ -40,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog=PROGRAM,
         allow_abbrev=False,
-        description="The database of nova-diskaudit's central service.",
+        description="The database of nova-diskaudit's central service, and its limits in Keystone.",
     )
     top.add_argument(
         "--config-file",
@@ -83,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="again and again, as [nova] interval says; several may run, one of them works",
     )
+
+    limits.add_to(nouns)
 
     purge = _command(
         nouns, "purge", _purge, "remove silent hosts and what Nova deleted, as of some time ago"
