@@ -7,7 +7,7 @@ import datetime
 
 from nova_diskaudit.health import AgentStatus
 from nova_diskaudit.record import HostReport
-from nova_diskaudit.render.text import moment, printable
+from nova_diskaudit.text import moment, printable
 
 _CELL_LIMIT = 48
 
