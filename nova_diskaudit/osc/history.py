@@ -45,6 +45,7 @@ class ShowHistory(command.Lister):
     def answer(self, parsed_args: argparse.Namespace) -> command.Answer:
         """Ask the service."""
         manager = self.app.client_manager
+        fields = _fields(is_long=parsed_args.long)
         span = _DAYS if parsed_args.server else _HOURS
         end = parsed_args.end
         start = parsed_args.start or (end or command.now()) - span
@@ -56,13 +57,16 @@ class ShowHistory(command.Lister):
             of = f"server {parsed_args.server}"
         else:
             project = names.chosen_project(manager, parsed_args)
-            if project is not None:
-                query["project_id"] = project.id
-            of = f"project {project.words}" if project is not None else "any project"
+            if project is None:
+                project = names.only_project(self.disk_audit)
+            if project is None:
+                return command.Answer(fields, [], "Nothing is known yet of any project.")
+            query["project_id"] = project.id
+            of = f"project {project.words}"
         table = [rows.of_point(one) for one in self.disk_audit.usage_history(**query)]
         step = datetime.timedelta(days=1) if parsed_args.server else datetime.timedelta(hours=1)
         return command.Answer(
-            fields=_fields(is_long=parsed_args.long),
+            fields=fields,
             rows=table,
             instead=None if table else _nothing(of, start, end),
             below=lambda screen: _drawn(table, step, screen),

@@ -8,14 +8,25 @@ look a name up can give the id, and everybody knows the name of the own project.
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keystoneauth1 import exceptions as ksa_exceptions
 from openstack import exceptions as sdk_exceptions
 from osc_lib import exceptions
 
+from nova_diskaudit.text import printable
+
+if TYPE_CHECKING:
+    from nova_diskaudit.sdk._proxy import DiskAuditProxy
+
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
+
+#: So many servers are looked at where there is no token that names a project,
+_ASKED = 1000
+#: and so many of their projects are named where one has to be chosen.
+_NAMED = 5
 
 #: Keystone or Nova will not tell, or is not there to be asked.
 _NO_WORD = (
@@ -83,6 +94,21 @@ def chosen_project(manager: Any, parsed_args: argparse.Namespace) -> Project | N
     if parsed_args.project:
         return project(manager, parsed_args.project, parsed_args.project_domain)
     return own_project(manager)
+
+
+def only_project(disk_audit: DiskAuditProxy) -> Project | None:
+    """Where there is no token: the one whose servers are reported; None if there is none.
+
+    :raises CommandError: when there are several.
+    """
+    asked = disk_audit.instances(fields="uuid,project_id", limit=_ASKED)
+    found = {one.project_id for one in itertools.islice(asked, _ASKED)} - {None}
+    if len(found) > 1:
+        raise exceptions.CommandError(
+            "Without a token you have no project: name one with --project, such as "
+            + ", ".join(sorted(map(printable, found))[:_NAMED])
+        )
+    return Project(found.pop(), None) if found else None
 
 
 def project_names(manager: Any) -> dict[str, str]:

@@ -51,12 +51,12 @@ def of_usage(usage: Usage, project_name: str | None) -> Row:
     }
 
 
-def of_unknown_project(project_id: str | None, project_name: str | None) -> Row:
-    """The same for a project of which the service knows nothing."""
-    empty = dict.fromkeys(("verified", "as_of", "computed_at"))
-    counters = dict.fromkeys(("instances", "host_measured", "guest_measured", "stale"))
-    project = {"project_id": project_id, "project_name": project_name}
-    return {**project, **empty, **sums(None), **counters, "reasons": [], "limits": []}
+def of_unknown_project() -> Row:
+    """The same where there is no project that could be shown."""
+    words = ("project_id", "project_name", "verified", "as_of", "computed_at")
+    counters = ("instances", "host_measured", "guest_measured", "stale")
+    unknown = dict.fromkeys((*words, *counters))
+    return {**unknown, **sums(None), "reasons": [], "limits": []}
 
 
 def of_point(point: UsagePoint) -> Row:

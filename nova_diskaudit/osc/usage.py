@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,8 +17,7 @@ from nova_diskaudit.text import between, size
 #: What a list of servers needs of each; their disks are many bytes, and not shown.
 _LISTED = "uuid,name,project_id,host,trust,as_of,received_at,totals"
 _LISTED_LONG = f"{_LISTED},state,flavor,guest,findings,disks"
-#: So many projects are named where one has to be chosen.
-_NAMED = 5
+_NOTHING = "Nothing is known yet of any server of a project."
 
 
 class ShowUsage(command.ShowOne):
@@ -46,21 +44,15 @@ class ShowUsage(command.ShowOne):
             instance = rows.of_instance(self.disk_audit.get_instance(uuid))
             return command.Answer(_of_server(), [instance])
         project = names.chosen_project(self.app.client_manager, parsed_args)
-        query = {"project_id": project.id} if project is not None else {}
-        asked = self.disk_audit.usages(limit=_NAMED + 1, **query)
-        found = list(itertools.islice(asked, _NAMED + 1))
-        if len(found) > 1:
-            known = ", ".join(one.project_id for one in found[:_NAMED])
-            known += ", ..." if len(found) > _NAMED else ""
-            raise exceptions.CommandError(
-                f"Without a token you have no project: name one with --project. There are {known}"
-            )
-        name = project.name if project is not None else None
-        if not found:
-            row = rows.of_unknown_project(project.id if project is not None else None, name)
-        else:
-            row = rows.of_usage(found[0], name)
-        return command.Answer(_of_project(), [row], instead=_nothing_yet(row))
+        if project is None:
+            project = names.only_project(self.disk_audit)
+        if project is None:
+            return command.Answer(_of_project(), [rows.of_unknown_project()], _NOTHING)
+        name = project.name
+        for found in self.disk_audit.usages(project_id=project.id):
+            row = rows.of_usage(found, name)
+            return command.Answer(_of_project(), [row], _nothing_yet(row))
+        raise exceptions.CommandError(f"The service tells nothing of project {project.words}")
 
 
 class ListUsage(command.Lister):
@@ -169,10 +161,9 @@ def _nothing_yet(row: Row) -> str | None:
     """What is said in place of a table without a number."""
     if row["as_of"] is not None:
         return None
-    project = row["project_name"] or row["project_id"]
-    of = f"project {project}" if project else "any project"
+    of = f"project {row['project_name'] or row['project_id']}"
     if not row["instances"]:
-        return f"No server of {of} is known to have a disk."
+        return f"Nothing is known of any server of {of}."
     why = "; ".join(words.reasons(one for one in row["reasons"] if one["lacks"] == "host"))
     return (
         f"Nothing is known yet of the disks of {of}, which has "

@@ -128,9 +128,12 @@ def coverage(row: Row) -> str:
     if instances is None:
         return "-"
     host, guest = row["host_measured"], row["guest_measured"]
-    lines = [f"of {many(instances, 'instance')}: held is known of {host}, guests' use of {guest}"]
+    lines = [
+        f"{many(instances, 'server')}; what they hold is known of {host:,}, "
+        f"what their guests use of {guest:,}"
+    ]
     if row["stale"]:
-        lines.append(f"{row['stale']} by a report that is old")
+        lines.append(f"{many(row['stale'], 'server')} by an old report")
     lines += reasons(row["reasons"])
     return "\n".join(lines)
 
