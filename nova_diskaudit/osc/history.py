@@ -45,6 +45,7 @@ class ShowHistory(command.Lister):
     def answer(self, parsed_args: argparse.Namespace) -> command.Answer:
         """Ask the service."""
         manager = self.app.client_manager
+        project = None
         fields = _fields(is_long=parsed_args.long)
         span = _DAYS if parsed_args.server else _HOURS
         end = parsed_args.end
@@ -64,6 +65,8 @@ class ShowHistory(command.Lister):
             query["project_id"] = project.id
             of = f"project {project.words}"
         table = [rows.of_point(one) for one in self.disk_audit.usage_history(**query)]
+        if not table:
+            names.check_known(project)
         step = datetime.timedelta(days=1) if parsed_args.server else datetime.timedelta(hours=1)
         return command.Answer(
             fields=fields,

@@ -40,10 +40,14 @@ _NO_WORD = (
 
 
 class Project(NamedTuple):
-    """A project's id, and its name if that is known."""
+    """A project's id, and its name if that is known.
+
+    ``is_certain``: not, if Keystone would not tell whether what was given is an id.
+    """
 
     id: str
     name: str | None
+    is_certain: bool = True
 
     @property
     def words(self) -> str:
@@ -79,7 +83,7 @@ def project(manager: Any, name_or_id: str, domain: str | None) -> Project:
     except _NO_WORD:
         if own is not None and name_or_id == own.name and _is_in(manager.auth_ref, domain):
             return own
-        return Project(name_or_id, None)
+        return Project(name_or_id, None, is_certain=False)
     except sdk_exceptions.NotFoundException as error:
         raise exceptions.CommandError(f"There is no project {name_or_id!r}") from error
     except sdk_exceptions.DuplicateResource as error:
@@ -94,6 +98,18 @@ def chosen_project(manager: Any, parsed_args: argparse.Namespace) -> Project | N
     if parsed_args.project:
         return project(manager, parsed_args.project, parsed_args.project_domain)
     return own_project(manager)
+
+
+def check_known(project: Project | None) -> None:
+    """Call this where nothing was found of a project.
+
+    :raises CommandError: when it may be that there is none of this id.
+    """
+    if project is not None and not project.is_certain:
+        raise exceptions.CommandError(
+            f"Nothing that you may see is known of a project {project.id!r}, and Keystone does not "
+            "let you look its name up: give the id"
+        )
 
 
 def only_project(disk_audit: DiskAuditProxy) -> Project | None:
@@ -112,13 +128,14 @@ def only_project(disk_audit: DiskAuditProxy) -> Project | None:
 
 
 def project_names(manager: Any) -> dict[str, str]:
-    """The names of all projects by id; empty for who may not list them."""
+    """The names of projects by id: of all, or of the own one for who may not list them."""
     if manager.auth_ref is None:
         return {}
     try:
         return {one.id: one.name for one in manager.sdk_connection.identity.projects()}
     except _NO_WORD:
-        return {}
+        own = own_project(manager)
+        return {own.id: own.name} if own is not None and own.name is not None else {}
 
 
 def server(manager: Any, name_or_id: str) -> str:

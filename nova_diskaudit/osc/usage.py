@@ -48,11 +48,13 @@ class ShowUsage(command.ShowOne):
             project = names.only_project(self.disk_audit)
         if project is None:
             return command.Answer(_of_project(), [rows.of_unknown_project()], _NOTHING)
-        name = project.name
-        for found in self.disk_audit.usages(project_id=project.id):
-            row = rows.of_usage(found, name)
-            return command.Answer(_of_project(), [row], _nothing_yet(row))
-        raise exceptions.CommandError(f"The service tells nothing of project {project.words}")
+        found = next(iter(self.disk_audit.usages(project_id=project.id)), None)
+        row = rows.of_usage(found, project.name) if found is not None else None
+        if row is None or not row["instances"]:
+            names.check_known(project)
+        if row is None:
+            raise exceptions.CommandError(f"The service tells nothing of project {project.words}")
+        return command.Answer(_of_project(), [row], _nothing_yet(row))
 
 
 class ListUsage(command.Lister):
@@ -124,10 +126,12 @@ class ListUsage(command.Lister):
                 query[name] = getattr(parsed_args, name)
         asked = self.disk_audit.instances(**query)
         found = options.at_most(parsed_args.limit, asked, self.app.stderr)
+        if not found:
+            names.check_known(project)
         return command.Answer(
             fields=_servers(is_long=parsed_args.long),
             rows=[rows.of_instance(one) for one in found],
-            instead=None if found else _no_servers(project, query),
+            instead=None if found else _no_servers(parsed_args, project, query),
         )
 
 
@@ -171,13 +175,18 @@ def _nothing_yet(row: Row) -> str | None:
     )
 
 
-def _no_servers(project: names.Project | None, query: Mapping[str, Any]) -> str:
+def _no_servers(
+    parsed_args: argparse.Namespace, project: names.Project | None, query: Mapping[str, Any]
+) -> str:
     where = f" of project {project.words}" if project is not None else ""
     if "host" in query:
         where += f" on host {query['host']}"
     if not {"finding", "min_reclaimable", "trust"}.isdisjoint(query):
         return f"No server{where} is like that."
-    return f"Nothing is known yet of any server{where}."
+    hint = ""
+    if project is not None and not parsed_args.project:
+        hint = " (--all-projects shows those of all that you may see)"
+    return f"Nothing is known yet of any server{where}{hint}."
 
 
 # --- fields -----------------------------------------------------------------------------------
@@ -268,9 +277,7 @@ def _projects(*, is_long: bool) -> list[Field]:
             count("Guests measured", "guest_measured"),
             count("Stale", "stale"),
             plain("Verified", "verified"),
-            Field(
-                "Not measured", ("reasons",), lambda row: "\n".join(words.reasons(row["reasons"]))
-            ),
+            Field("Not measured", ("reasons",), words.not_measured),
             Field("Limits", ("limits",), lambda row: words.limits(row["limits"])),
             columns.of_time("Computed", "computed_at"),
         ]
@@ -311,8 +318,11 @@ def _sighting(one: Mapping[str, Any]) -> str:
 
 
 def _guest(row: Row, now: datetime.datetime) -> str:
-    state = row["guest_state"]
+    state, checked = row["guest_state"], row["guest_checked_at"]
     if state == "answered":
-        return f"answered {words.time_and_age(row['guest_as_of'], now)}"
+        answered = f"answered {words.time_and_age(row['guest_as_of'], now)}"
+        if checked in (None, row["guest_as_of"]):
+            return answered
+        return f"{answered}; unchanged until {words.time_and_age(checked, now)}"
     why = words.REASONS.get(state or "")
     return f"{why} ({state})" if why else state or "-"

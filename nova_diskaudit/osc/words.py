@@ -57,6 +57,13 @@ REASONS = {
 }
 
 
+_LACKS = {
+    frozenset({"host", "guest"}): "both",
+    frozenset({"host"}): "what is held",
+    frozenset({"guest"}): "what the guest uses",
+}
+
+
 def many(number: int | None, noun: str) -> str:
     """Such as ``1 disk``, ``2 disks``."""
     if number is None:
@@ -65,14 +72,17 @@ def many(number: int | None, noun: str) -> str:
 
 
 def held(row: Row, key: str, counter: str) -> str:
-    """A sum for a narrow column; ``+`` behind it: there are disks whose number is not known."""
-    more = "+" if row[key] is not None and row[counter] else ""
-    return f"{size(row[key])}{more}"
+    """A sum for a narrow column; ``>`` before it: there are disks whose number is not known."""
+    more = ">" if row[key] is not None and row[counter] else ""
+    return f"{more}{size(row[key])}"
 
 
 def reclaimable(row: Row) -> str:
-    """At least .. at most."""
-    return between(row["reclaimable_low_bytes"], row["reclaimable_high_bytes"])
+    """At least .. at most; ``?`` where there is no upper bound, for something held is unknown."""
+    low, high = row["reclaimable_low_bytes"], row["reclaimable_high_bytes"]
+    if low == 0 and high is None:
+        return "0..?"
+    return between(low, high)
 
 
 def used(row: Row) -> str:
@@ -84,7 +94,7 @@ def promised_in_full(row: Row) -> str:
     """What was promised, and on how many disks."""
     if row["virtual_bytes"] is None:
         return "-"
-    return f"{size(row['virtual_bytes'])} on {many(row['disks'], 'local disk')}" + _without(
+    return f"{size(row['virtual_bytes'])} on {many(row['disks'], 'local disk')}" + _unknown(
         row, "virtual_unknown"
     )
 
@@ -97,7 +107,7 @@ def held_in_full(row: Row) -> str:
     part = ""
     if promised and not row["virtual_unknown"] and not row["host_allocated_unknown"]:
         part = f" ({100 * number / promised:.0f} % of what is promised)"
-    return f"{size(number)}{part}" + _without(row, "host_allocated_unknown")
+    return f"{size(number)}{part}" + _unknown(row, "host_allocated_unknown")
 
 
 def guests_say_in_full(row: Row, by_whom: str) -> str:
@@ -105,7 +115,7 @@ def guests_say_in_full(row: Row, by_whom: str) -> str:
     lines = []
     if row["guest_used_bytes"] is not None:
         claim = f"{size(row['guest_used_bytes'])}, {by_whom}"
-        lines.append(claim + _without(row, "guest_used_unknown"))
+        lines.append(claim + _unknown(row, "guest_used_unknown"))
     bounds = used(row)
     if bounds != "-" and row["used_low_bytes"] != row["used_high_bytes"]:
         lines.append(f"{bounds} in use on all disks together")
@@ -114,12 +124,13 @@ def guests_say_in_full(row: Row, by_whom: str) -> str:
 
 def reclaimable_in_full(row: Row) -> str:
     """The bounds, and a guess between them that is called so."""
-    bounds, likely = reclaimable(row), row["reclaimable_likely_bytes"]
-    if bounds == "-":
+    low, high = row["reclaimable_low_bytes"], row["reclaimable_high_bytes"]
+    likely = row["reclaimable_likely_bytes"]
+    if low is None or (high is None and not low and not likely):
         return "-"
-    if likely is None or row["reclaimable_low_bytes"] == row["reclaimable_high_bytes"]:
-        return bounds
-    return f"{bounds}, likely {size(likely)}"
+    bounds = reclaimable(row) if high is not None else f"at least {size(low)}"
+    guess = f", likely {size(likely)}" if likely is not None and low != high else ""
+    return f"{bounds}{guess}" + (_unknown(row, "host_allocated_unknown") if high is None else "")
 
 
 def coverage(row: Row) -> str:
@@ -139,14 +150,15 @@ def coverage(row: Row) -> str:
 
 
 def reasons(entries: Iterable[Mapping[str, Any]]) -> list[str]:
-    """A sentence for each."""
-    lines = []
+    """A sentence for each; one for both numbers, where the same servers lack both."""
+    lacking: dict[tuple[str, int], list[str]] = {}
     for one in entries:
-        lacking = "held" if one["lacks"] == "host" else "guest's use"
-        code = one["code"]
+        lacking.setdefault((one["code"], one["instances"]), []).append(one["lacks"])
+    lines = []
+    for (code, number), parts in lacking.items():
         words = REASONS.get(code)
         why = f"{words} ({code})" if words else code
-        lines.append(f"{lacking} not known of {one['instances']:,}: {why}")
+        lines.append(f"{many(number, 'server')} without {_LACKS[frozenset(parts)]}: {why}")
     return lines
 
 
@@ -198,9 +210,9 @@ def instant(word: str | None) -> datetime.datetime | None:
     return at if at.tzinfo is not None else at.replace(tzinfo=datetime.UTC)
 
 
-def _without(row: Row, counter: str) -> str:
+def _unknown(row: Row, counter: str) -> str:
     missing = row[counter]
-    return f"; without {many(missing, 'disk')} of which it is not known" if missing else ""
+    return f" ({missing:,} of {many(row['disks'], 'disk')} unknown)" if missing else ""
 
 
 def host_findings(row: Row) -> str:
