@@ -7,7 +7,9 @@ import argparse
 import datetime
 import re
 
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*(?:([KMGTPE])(?:iB)?|B)?", re.IGNORECASE)
+_SIZE = re.compile(
+    r"([0-9]{1,15}(?:\.[0-9]{1,9})?) *(?:([KMGTPE])(?:iB)?|B)?", re.ASCII | re.IGNORECASE
+)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
 _MOST = 2**63 - 1
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import functools
 import re
 from collections.abc import Iterator, Mapping
 
@@ -72,26 +73,35 @@ class Scene:
     #: texts that differ from run to run, and what stands for them
     known: Mapping[str, str]
 
-    def plain(self, text: str) -> str:
-        """``text`` as it is at every run."""
+    def plain(self, text: str, *, in_days: bool = False) -> str:
+        """``text`` as it is at every run.
+
+        :param in_days: midnight is the begin of a day, and not of an hour.
+        """
         for found, fixed in self.known.items():
             text = text.replace(found, fixed)
-        return _TIME.sub(self._then, text)
+        return _TIME.sub(functools.partial(self._then, in_days), text)
 
-    def _then(self, match: re.Match[str]) -> str:
+    def _then(self, in_days: bool, match: re.Match[str]) -> str:
         word = match.group()
         at = datetime.datetime.fromisoformat(word.replace(" ", "T"))
-        newest_day = self.at.replace(hour=0)
-        if at - self.at > HOUR:
-            moved = _THEN + _AGE  # now
-        elif at in {newest_day - number * DAY for number in (0, *_DAYS)} and at.hour == 0:
-            moved = _THEN.replace(hour=0) - (newest_day - at)
+        if at > self.at:
+            moved = _THEN + _AGE  # when the service was asked
+        elif in_days and at.hour == at.minute == 0:
+            moved = _THEN.replace(hour=0) - (self.at.replace(hour=0, minute=0) - at)
+        elif (self.at - at) % HOUR == datetime.timedelta():
+            moved = _THEN - (self.at - at)
         else:
-            moved = _THEN + (at - self.at)
-        return moved.strftime("%Y-%m-%dT%H:%M:%SZ" if "T" in word else "%Y-%m-%d %H:%M:%SZ")
+            moved = _THEN - (self.at.replace(minute=0) - at)
+        seconds = ":%S" if match["seconds"] else ""
+        return moved.strftime(f"%Y-%m-%d{word[10]}%H:%M{seconds}Z")
+
+    def hours_ago(self, number: int) -> str:
+        """So long before the newest report, as the commands read it."""
+        return (self.at - number * HOUR).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?Z")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?P<seconds>:\d\d(?:\.\d+)?)?Z")
 
 
 @contextlib.contextmanager
@@ -106,7 +116,8 @@ def set_up(keystone: Keystone, place: Sqlite) -> Iterator[Scene]:
         for name in ("web", "db", "thin", "shelved", "new", "hostile", "claimed")
     }
     now = datetime.datetime.now(datetime.UTC)
-    at = now.replace(minute=0, second=0, microsecond=0) - _AGE
+    # An age keeps its words for half an hour at least.
+    at = now.replace(minute=30 * (now.minute // 30), second=0, microsecond=0) - _AGE
     url = place.create_database("scene")
     engine = store_engine.create(url)
     schema.sync(engine)
@@ -175,14 +186,20 @@ def _report_all(
     """Reports of days and hours, each with its roll-up; disks grow from one to the next."""
     times = [at - number * DAY for number in _DAYS] + [at - number * HOUR for number in _HOURS]
     current: dict[str, str] = {}
+    guest = _answered(at)
     for step, time in enumerate(times):
         for host, instances, found in (
-            (_HOST, (_web(projects, servers, step), _db(projects, servers)), ("inventory-stale",)),
-            (_OTHER_HOST, _of_other_host(projects, servers), ()),
+            (
+                _HOST,
+                (_web(projects, servers, step, guest), _db(projects, servers)),
+                ("inventory-stale",),
+            ),
+            (_OTHER_HOST, _of_other_host(projects, servers, guest), ()),
         ):
             state = reports.state(
                 host,
                 instances,
+                id=reports.uuid_of(host, step),
                 as_of=time,
                 findings=tuple(map(findings.finding, found)),
                 storages=(_storage(host),),
@@ -200,8 +217,15 @@ def _report_all(
         )
 
 
+def _answered(at: datetime.datetime) -> record.Guest:
+    """A guest that has said the same since the first report."""
+    return record.Guest(
+        state="answered", agent_version="7.2.11", as_of=at - _DAYS[0] * DAY, checked_at=None
+    )
+
+
 def _web(
-    projects: Mapping[str, str], servers: Mapping[str, str], step: int
+    projects: Mapping[str, str], servers: Mapping[str, str], step: int, guest: record.Guest
 ) -> protocol.Instance:
     """Two disks of which the second one grows, and could be trimmed."""
     uuid = servers["web"]
@@ -216,20 +240,39 @@ def _web(
             container_bytes=held[number],
             backing_bytes=None,
             guest_used_bytes=used[number],
-            used=record.Used(bytes=used[number], low=used[number], high=used[number], basis="guest"),
+            used=record.Used(
+                bytes=used[number], low=used[number], high=used[number], basis="guest"
+            ),
             reclaimable=record.Reclaimable(
                 low=0,
                 high=held[number] - used[number],
                 estimate=held[number] - used[number] - 64 * MIB,
                 how="trim",
             ),
-            findings=tuple(
-                map(findings.finding, ("allocation-is-high-water-mark", "untrimmed"))
-            ),
+            findings=tuple(map(findings.finding, ("allocation-is-high-water-mark", "untrimmed"))),
         )
         for number, target in enumerate(("vda", "vdb"))
     )
-    return reports.instance(uuid, domain="instance-00000001", project_id=projects["acme"], disks=disks)
+    filesystems = tuple(
+        record.Filesystem(
+            name=f"{target}1",
+            mountpoint=point,
+            type="ext4",
+            used_bytes=used[number],
+            total_bytes=20 * GIB,
+            disks=(target,),
+            place="direct",
+        )
+        for number, (target, point) in enumerate((("vda", "/"), ("vdb", "/srv")))
+    )
+    return reports.instance(
+        uuid,
+        domain="instance-00000001",
+        project_id=projects["acme"],
+        guest=guest,
+        filesystems=filesystems,
+        disks=disks,
+    )
 
 
 def _db(projects: Mapping[str, str], servers: Mapping[str, str]) -> protocol.Instance:
@@ -256,7 +299,7 @@ def _db(projects: Mapping[str, str], servers: Mapping[str, str]) -> protocol.Ins
 
 
 def _of_other_host(
-    projects: Mapping[str, str], servers: Mapping[str, str]
+    projects: Mapping[str, str], servers: Mapping[str, str], guest: record.Guest
 ) -> tuple[protocol.Instance, ...]:
     thin = reports.disk(
         storage="block",
@@ -267,18 +310,23 @@ def _of_other_host(
         host_allocated_source=None,
         container_bytes=None,
         guest_used_bytes=GIB,
-        used=record.Used(bytes=GIB, low=GIB, high=GIB, basis="guest"),
+        used=_exactly(GIB),
         reclaimable=record.Reclaimable(low=0, high=None, estimate=None, how="none"),
         findings=(findings.finding("host-allocation-unknown"),),
     )
     return (
         reports.instance(
-            servers["thin"], domain="instance-00000003", project_id=projects["acme"], disks=(thin,)
+            servers["thin"],
+            domain="instance-00000003",
+            project_id=projects["acme"],
+            guest=guest,
+            disks=(thin,),
         ),
         reports.instance(
             servers["hostile"],
             domain="instance-\u202e666",
             project_id=projects["evil"],
+            guest=guest,
             flavor="m1.\u200bsmall\x9b31m",
             filesystems=(
                 record.Filesystem(
@@ -294,9 +342,13 @@ def _of_other_host(
         ),
         # It says that it is acme's. Nova does not know it.
         reports.instance(
-            servers["claimed"], domain="instance-00000005", project_id=projects["acme"]
+            servers["claimed"], domain="instance-00000005", project_id=projects["acme"], guest=guest
         ),
     )
+
+
+def _exactly(count: int) -> record.Used:
+    return record.Used(bytes=count, low=count, high=count, basis="guest")
 
 
 def _storage(host: str) -> record.Storage:

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pathlib
 import pty
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -47,11 +50,10 @@ def on_terminal(
 ) -> str:
     """What it shows on a terminal so wide, errors too."""
     ours, theirs = pty.openpty()
-    os.set_inheritable(theirs, True)
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
     seen = b""
     with tempfile.TemporaryDirectory() as home:
-        names = {**_environ(home, env or {}), "COLUMNS": str(columns), "TERM": "xterm"}
-        names |= {"PYTHONIOENCODING": encoding}
+        names = {**_environ(home, env or {}), "TERM": "xterm", "PYTHONIOENCODING": encoding}
         process = subprocess.Popen(
             [PROGRAM, *words], env=names, cwd=home, stdin=theirs, stdout=theirs, stderr=theirs
         )
