@@ -44,7 +44,7 @@ function drawn({ color, low, high = low, best = null }, scale, frame, inWords) {
 
 /** A group of bars, one below the other.
  *
- * `rows` are {label, color, low, high, best, value, note}: `low` alone is a number that is known.
+ * `rows` are {label, color, low, high, best, value, note, todo}: `low` alone is a number that is known.
  * With `low` null it is not known, and `reason` says why. `frame` is what they are parts of, drawn
  * around all of them; null when that is not known.
  */
@@ -65,7 +65,7 @@ export function group(rows, { frame = null, whole = "what is promised" } = {}) {
               "dd",
               {},
               drawn(row, scale, frame, said(row, frame, whole)),
-              h("span", { class: "bar-value" }, row.value ?? between(row.low, row.high ?? row.low), note(row)),
+              h("span", { class: "bar-value" }, h("span", {}, row.value ?? between(row.low, row.high ?? row.low)), note(row)),
             ),
       ),
     ),
@@ -73,7 +73,7 @@ export function group(rows, { frame = null, whole = "what is promised" } = {}) {
 }
 
 function note(row) {
-  return row.note ? h("span", { class: "note" }, row.note) : null;
+  return row.note ? h("span", { class: row.todo ? "note wide" : "note" }, row.note, row.todo ? h("span", { class: "todo" }, row.todo) : null) : null;
 }
 
 function said({ low, high = low }, frame, whole) {

@@ -3,7 +3,7 @@
 
 import { get, nextMarker } from "./client.js";
 import { at, h } from "./dom.js";
-import { empty, hostLink, instanceLink, pager, severity } from "./parts.js";
+import { empty, hostLink, instanceLink, pager, severity, shortProjectLink } from "./parts.js";
 import { ago, count, word } from "./words.js";
 
 const PER_PAGE = 100;
@@ -61,16 +61,27 @@ function byCode(findings) {
 
 function shown(group, session) {
   const [first] = group;
-  // One cause for all is said once; words that differ are each instance's own.
-  const common = group.every((one) => one.message === first.message) ? first.message : null;
+  // The cause is said once, and at each what was seen there.
+  const told = group.map((one) => parted(one.message));
+  const common = told.every(([cause]) => cause === told[0][0]);
   return h(
     "section",
     { class: "card finding" },
     h("h2", {}, h("code", {}, word(first.code)), " ", severity(first.severity), " ", h("span", { class: "quiet" }, count(group.length, "time"))),
-    common ? h("p", {}, word(common, { class: "message" })) : null,
+    common ? h("p", {}, word(told[0][0], { class: "message" })) : null,
     first.action ? h("p", { class: "action" }, "What to do: ", first.action) : null,
-    h("ul", { class: "about" }, group.map((one) => h("li", {}, about(one, session), common ? null : h("p", { class: "said" }, word(one.message, { class: "message" }))))),
+    h("ul", { class: "about" }, group.map((one, index) => h("li", {}, about(one, session), said(common ? told[index][1] : one.message)))),
   );
+}
+
+function said(text) {
+  return text ? h("p", { class: "said" }, word(text, { class: "message" })) : null;
+}
+
+/** The cause, and what was seen: the words of a finding have it in parentheses behind. */
+function parted(message) {
+  const found = /^(.+?\.) \((.+)\)$/su.exec(message);
+  return found ? [found[1], found[2]] : [message, ""];
 }
 
 function about(one, session) {
@@ -78,7 +89,7 @@ function about(one, session) {
     one.instance ? ["instance ", instanceLink(one.instance)] : null,
     one.disks.length ? [" ", one.disks.map((disk) => [word(disk, { class: "disk" }), " "])] : null,
     one.host ? [one.instance ? " on " : "host ", hostLink(one.host)] : null,
-    one.project_id && session.kind === "operator" ? [" of ", h("a", { href: at(["projects", one.project_id]) }, word(one.project_id))] : null,
+    one.project_id && session.kind === "operator" ? [" of ", shortProjectLink(one.project_id)] : null,
     h("span", { class: "quiet" }, " since ", ago(one.since)),
     one.origin === "reconcile" ? [" ", h("span", { class: "badge info", title: "Found by the service, not by the agent" }, "by the service")] : null,
   ];

@@ -11,6 +11,7 @@ import { count, isStale, size, unknown, visible, word } from "./words.js";
 const PER_PAGE = 50;
 const STORAGES_IN_A_CELL = 3;
 const BUSIEST = 25;
+const NEARLY_FULL = 0.1;
 
 /** All hosts by name. */
 export async function list({ query, signal }) {
@@ -84,7 +85,12 @@ function inUse(storage) {
     { class: "storage", title: visible(path) },
     small("inuse", total - free, total, {}),
     h("span", {}, size(free), " free of ", size(total)),
+    nearlyFull(free, total),
   );
+}
+
+function nearlyFull(free, total) {
+  return free < total * NEARLY_FULL ? h("span", { class: "badge warning" }, `${Math.floor((100 * free) / total)} % free`) : null;
 }
 
 function reasonOf(storage) {
@@ -135,7 +141,7 @@ function storage(one) {
     group(
       [
         known
-          ? { label: "In use", color: "inuse", low: total - free, value: [size(total - free), " of ", size(total)], note: [size(free), " free"] }
+          ? { label: "In use", color: "inuse", low: total - free, value: [size(total - free), " of ", size(total)], note: [size(free), " free ", nearlyFull(free, total)] }
           : { label: "In use", low: null, reason: reasonOf(one) },
         { label: "Promised", color: "promised", low: one.virtual_sum_bytes, note: overcommit(one) },
         side("Image cache", one.image_cache_bytes, "storage-scan-incomplete", one),

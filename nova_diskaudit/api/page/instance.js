@@ -3,10 +3,10 @@
 
 import { group, legend, small } from "./bars.js";
 import { get } from "./client.js";
-import { h } from "./dom.js";
+import { at, h } from "./dom.js";
 import { days, history, past } from "./history.js";
 import { empty, facts, findings, hostLink, projectLink, seen, table, TRUST } from "./parts.js";
-import { totalBars } from "./totals.js";
+import { bounds, totalBars } from "./totals.js";
 import { ago, count, size, unknown, visible, word } from "./words.js";
 
 const KINDS = { local: "local disk", volume: "Cinder volume", config: "config drive", cdrom: "CD-ROM" };
@@ -58,9 +58,8 @@ export async function show({ words: [uuid], query, signal, session }) {
     content: [
       identity(instance, session),
       instance.findings.length ? h("section", {}, h("h2", {}, "About the instance"), findings(instance.findings, narrowed(instance), actions)) : null,
-      main.length === 0 && empty("Nothing is known of its disks."),
-      main.length > 0 && legend(),
-      local.length > 1 && h("section", {}, h("h2", {}, "Its local disks together"), totalBars(instance.totals, { guestReason: silence(instance) })),
+      main.length === 0 ? empty("Nothing is known of its disks.") : legend(),
+      local.length < 2 ? null : h("section", {}, h("h2", {}, "Its local disks together"), totalBars(instance.totals, { guestReason: silence(instance) })),
       main.map((disk) => oneDisk(disk, instance, actions)),
       loose.length ? h("section", {}, h("h2", {}, "Filesystems that belong to no single disk"), filesystems(loose)) : null,
       others.length ? h("details", {}, h("summary", {}, count(others.length, "config drive or CD-ROM", "config drives and CD-ROMs")), others.map((disk) => oneDisk(disk, instance, actions))) : null,
@@ -85,23 +84,22 @@ function identity(instance, session) {
     ["UUID", h("code", {}, instance.uuid)],
     ["State", word(instance.state)],
     ["Seen", seen(instance.as_of)],
+    ["Guest agent", guest(instance.guest)],
     operator ? ["Project", instance.project_id === null ? unknown() : projectLink(instance.project_id)] : null,
     operator && claimed !== null && claimed !== instance.project_id ? ["The domain says", [word(claimed), h("span", { class: "note" }, "not believed")]] : null,
     operator ? ["Confirmed", [h("span", { class: `badge ${instance.verified ? "info" : "warning"}` }, instance.trust), " ", h("span", { class: "note" }, session.open && !instance.verified ? "Nova is not asked here" : TRUST[instance.trust])]] : null,
     instance.host === null ? null : ["Host", [hostLink(instance.host), h("span", { class: "note" }, "since ", ago(instance.since))]],
     instance.domain === null ? null : ["Domain", h("code", {}, word(instance.domain))],
     instance.flavor === null ? null : ["Flavor", word(instance.flavor)],
-    ["Guest agent", guest(instance.guest)],
   ]);
 }
 
-function guest({ state, agent_version: version, as_of: time, checked_at: checked }) {
-  if (state !== "answered") return h("span", { class: "unknown" }, "no answer ", h("span", { class: "why" }, word(state)));
+function guest({ state, agent_version: version, as_of: time }) {
+  if (state !== "answered") return [h("span", { class: "unknown" }, "no answer"), " ", h("a", { href: at(["findings"], { code: state }) }, word(state))];
   return [
     "answered ",
     time === null ? null : ago(time),
     version === null ? null : [", version ", word(version)],
-    checked === null ? null : h("span", { class: "note" }, "nothing was written since, as of ", ago(checked)),
   ];
 }
 
@@ -165,8 +163,6 @@ function reclaimable(disk, instance) {
   const { low, high, estimate, how } = disk.reclaimable;
   const label = "Reclaimable";
   if (high === null) return { label, low: null, reason: why([...NO_HELD, ...OF_THE_DOMAIN], disk, instance) };
-  const bounds = low === high ? null : ["at least ", size(low), ", at most ", size(high)];
-  const todo = HOW[how] ? h("span", { class: "todo" }, HOW[how]) : null;
   return {
     label,
     color: "reclaimable",
@@ -174,7 +170,8 @@ function reclaimable(disk, instance) {
     high,
     best: low === high ? null : estimate,
     value: low === high ? size(low) : estimate === null ? unknown(claimReason(disk, instance)) : ["about ", size(estimate)],
-    note: [bounds, bounds && todo ? h("br") : null, todo].filter(Boolean),
+    note: low === high ? null : bounds(low, high),
+    todo: HOW[how],
   };
 }
 

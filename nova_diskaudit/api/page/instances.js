@@ -4,9 +4,9 @@
 import { heldBar } from "./bars.js";
 import { get, nextMarker } from "./client.js";
 import { at, h } from "./dom.js";
-import { empty, hostLink, instanceLink, pager, projectLink, seen, table, TRUST } from "./parts.js";
-import { hasEstimate, reclaimable, sum } from "./totals.js";
-import { unknown, word } from "./words.js";
+import { empty, hostLink, instanceLink, pager, seen, shortProjectLink, table, TRUST } from "./parts.js";
+import { reclaimable, sum } from "./totals.js";
+import { word } from "./words.js";
 
 const PER_PAGE = 50;
 const MOST_RECLAIMABLE = "reclaimable_likely_bytes:desc";
@@ -43,6 +43,7 @@ export async function list({ query, signal, session }) {
       h("p", { class: "lead" }, capital(ORDERS[sort]), "."),
       filters(asked, query),
       search(),
+      session.kind === "operator" && !session.open ? byTrust(asked, sort) : null,
       instances.length === 0
         ? empty(...nothing(asked, session))
         : instanceTable(instances, {
@@ -68,10 +69,10 @@ function nothing(asked, session) {
     : ["No instance of this project is known. A new one appears when the agent of its host has reported and Nova has confirmed it, some minutes after its start."];
 }
 
-const NAMES = { project_id: "project", host: "host", finding: "finding", trust: "trust" };
+const NAMES = { project_id: "project", host: "host", finding: "finding" };
 
 function filters(asked, query) {
-  const given = Object.entries(asked).filter(([, value]) => value);
+  const given = Object.entries(asked).filter(([name, value]) => name in NAMES && value);
   if (given.length === 0) return null;
   const rest = (without) => at(["instances"], { ...asked, sort: query.sort, [without]: null });
   return h(
@@ -79,6 +80,17 @@ function filters(asked, query) {
     { class: "filters", "aria-label": "Only instances with" },
     given.map(([name, value]) =>
       h("li", {}, `${NAMES[name]} `, word(value), " ", h("a", { href: rest(name), "aria-label": `Without ${NAMES[name]}` }, "\u00d7")),
+    ),
+  );
+}
+
+function byTrust(asked, sort) {
+  const choices = [[null, "all"], ...Object.keys(TRUST).map((one) => [one, one])];
+  return h(
+    "ul",
+    { class: "choice", "aria-label": "By who confirms them" },
+    choices.map(([trust, title]) =>
+      h("li", {}, h("a", { href: at(["instances"], { ...asked, sort, trust }), title: TRUST[trust], "aria-current": (asked.trust ?? null) === trust ? "true" : null }, title)),
     ),
   );
 }
@@ -121,7 +133,7 @@ export function instanceTable(instances, { withHost = true, withProject = true, 
   });
   const columns = [
     { title: "Instance", cell: (one) => named(one, withTrust) },
-    withProject ? { title: "Project", cell: (one) => (one.project_id ? projectLink(one.project_id) : unknown()) } : null,
+    withProject ? { title: "Project", cell: (one) => shortProjectLink(one.project_id) } : null,
     withHost ? { title: "Host", cell: (one) => (one.host ? hostLink(one.host) : null) } : null,
     { title: "Promised", numeric: true, cell: (one) => sum(one.totals, "virtual"), ...sorting("virtual_bytes:desc") },
     { title: "Held", numeric: true, cell: (one) => held(one.totals, most), ...sorting("host_allocated_bytes:desc") },
@@ -162,7 +174,6 @@ function named(one, withTrust) {
 function held(totals, most) {
   const text = sum(totals, "host_allocated");
   if (totals.disks > 0 && totals.host_allocated_unknown === totals.disks) return text;
-  const likely = hasEstimate(totals) ? totals.reclaimable_likely_bytes : 0;
-  return h("span", { class: "with-bar" }, text, heldBar(totals.host_allocated_bytes, likely, most));
+  return h("span", { class: "with-bar" }, text, heldBar(totals.host_allocated_bytes, totals.reclaimable_likely_bytes, most));
 }
 

@@ -2,7 +2,7 @@
 // What several views are made of.
 
 import { at, h } from "./dom.js";
-import { ago, count, isStale, unknown, word } from "./words.js";
+import { ago, count, isStale, name, shortId, unknown, word } from "./words.js";
 
 /** A table that becomes a list of cards where there is no room for it.
  *
@@ -113,13 +113,24 @@ export function tally(found) {
     : h("span", { class: "tally" }, parts.map(([name, number]) => h("span", { class: `badge ${name}` }, name === "info" ? `${number} info` : count(number, name))));
 }
 
-/** Findings with their words, the worst first; `narrow` is the question that leads to more of them. */
+/** Findings with their words, the worst first; those that only explain are folded away.
+ *
+ * `narrow` is the question that leads to more of them, `actions` what to do by code.
+ */
 export function findings(found, narrow = {}, actions = new Map()) {
-  const sorted = [...found].sort((one, other) => RANKS.indexOf(one.severity) - RANKS.indexOf(other.severity));
+  const notes = found.filter((one) => one.severity === "info");
+  const others = found.filter((one) => one.severity !== "info").sort((one, other) => RANKS.indexOf(one.severity) - RANKS.indexOf(other.severity));
+  return [
+    others.length ? inFull(others, narrow, actions) : null,
+    notes.length ? h("details", { class: "notes" }, h("summary", {}, `${count(notes.length, "note")} on its numbers: `, notes.map((one) => one.code).join(", ")), inFull(notes, narrow, actions)) : null,
+  ];
+}
+
+function inFull(found, narrow, actions) {
   return h(
     "ul",
     { class: "findings" },
-    sorted.map((one) =>
+    found.map((one) =>
       h(
         "li",
         {},
@@ -138,17 +149,21 @@ export const TRUST = {
   unverified: "nobody confirms its owner",
 };
 
-/** What a project or an instance is called, with a link to it. */
-export function projectLink(id) {
-  return id === null ? unknown() : h("a", { href: at(["projects", id]) }, word(id));
+// What something is called, with the way to it.
+export function projectLink(id, shown = word) {
+  return id === null ? unknown() : h("a", { href: at(["projects", id]) }, shown(id));
 }
 
-export function hostLink(name) {
-  return h("a", { href: at(["hosts", name]) }, word(name));
+export function shortProjectLink(id) {
+  return projectLink(id, shortId);
 }
 
-export function instanceLink(uuid, name = null) {
-  return h("a", { href: at(["instances", uuid]) }, name ? word(name) : h("code", {}, uuid.slice(0, 8)));
+export function hostLink(host) {
+  return h("a", { href: at(["hosts", host]) }, name(host));
+}
+
+export function instanceLink(uuid, called = null) {
+  return h("a", { href: at(["instances", uuid]), title: uuid }, called ? name(called) : h("code", {}, uuid.slice(0, 8)));
 }
 
 /** Why instances are not measured, for people. Codes of findings stand for themselves. */
@@ -156,4 +171,6 @@ export const REASONS = {
   "not-reported": "no host reports them",
   "not-on-a-host": "they are on no host (shelved, or not scheduled yet)",
   unverified: "they are reported from where Nova does not have them",
+  "no-filesystem": "the guest answers, and no filesystem of it lies on one of the disks alone",
+  "not-told": "the report does not say why",
 };

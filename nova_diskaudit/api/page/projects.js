@@ -89,6 +89,7 @@ export async function show({ words: [id], query, signal, session }) {
     content: [
       sentence(usage),
       facts([
+        own ? ["Project", h("code", {}, word(project))] : null,
         ["Instances", h("a", { href: at(["instances"], own ? {} : { project_id: project }) }, count(coverage.instances, "instance"))],
         ["Local disks", count(totals.disks, "disk")],
         ["Oldest observation", usage.as_of === null ? unknown() : seen(usage.as_of)],
@@ -109,7 +110,7 @@ function heading(project, own) {
 function sentence({ totals }) {
   if (totals.disks === 0 || totals.virtual_unknown === totals.disks) return null;
   const gain = reclaimable(totals);
-  return h("p", { class: "lead" }, "Promised ", size(totals.virtual_bytes), ", really held ", sum(totals, "host_allocated"), ", could be given back ", gain, ".");
+  return h("p", { class: "lead" }, "Promised ", size(totals.virtual_bytes), ", really held ", sum(totals, "host_allocated"), "; could be given back: ", gain, ".");
 }
 
 function covered({ instances, host_measured: host, guest_measured: guest, stale, reasons }) {

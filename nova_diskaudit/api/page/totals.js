@@ -17,20 +17,17 @@ function isKnown(totals, name) {
   return totals.disks === 0 || totals[`${name}_unknown`] < totals.disks;
 }
 
-/** Whether there is an estimate of what could be given back, and not only bounds. */
-export function hasEstimate(totals) {
-  return isKnown(totals, "host_allocated") && isKnown(totals, "guest_used");
-}
-
-/** What could be given back, short enough for a cell. */
+/** What could be given back, short enough for a cell: an estimate where there is one, else bounds.
+ *
+ * An estimate is told from a bound only by being more: a sum takes a disk's lower bound where it
+ * has no estimate.
+ */
 export function reclaimable(totals) {
   if (!isKnown(totals, "host_allocated")) return unknown();
   const { reclaimable_low_bytes: low, reclaimable_likely_bytes: likely, reclaimable_high_bytes: high } = totals;
-  if (hasEstimate(totals)) {
-    return likely === 0 ? size(0) : ["about ", size(likely)];
-  }
-  if (high === null || high === undefined) return low > 0 ? ["at least ", size(low)] : unknown("guest silent");
-  return h("span", { class: "unknown" }, between(low, high));
+  if (likely > low) return ["about ", size(likely)];
+  if (high === null) return ["at least ", size(low)];
+  return low === high ? size(low) : h("span", { class: "unknown" }, between(low, high));
 }
 
 /** The sums as bars. `guestReason` says why the guests' part is not known, if so. */
@@ -40,27 +37,31 @@ export function totalBars(totals, { hostReason = null, guestReason = null } = {}
     isKnown(totals, name)
       ? { label, color, low: totals[`${name}_bytes`], note: missing(name) }
       : { label, low: null, reason };
-  const bounds = (label, color, low, high, best, reason) =>
-    high === null || high === undefined
-      ? { label, low: null, reason, value: low > 0 ? h("span", {}, "at least ", size(low)) : undefined }
-      : { label, color, low, high, best };
   return group(
     [
       row("Promised", "promised", "virtual", null),
       row("Held", "held", "host_allocated", hostReason),
       row("Guests say", "claimed", "guest_used", guestReason),
-      bounds("Used", "used", totals.used_low_bytes, totals.used_high_bytes, null, guestReason),
-      isKnown(totals, "host_allocated")
-        ? bounds(
-            "Reclaimable",
-            "reclaimable",
-            totals.reclaimable_low_bytes,
-            totals.reclaimable_high_bytes,
-            hasEstimate(totals) ? totals.reclaimable_likely_bytes : null,
-            hostReason,
-          )
-        : { label: "Reclaimable", low: null, reason: hostReason },
+      used(totals, guestReason),
+      isKnown(totals, "host_allocated") ? gain(totals, hostReason) : { label: "Reclaimable", low: null, reason: hostReason },
     ],
     { frame: isKnown(totals, "virtual") ? totals.virtual_bytes : null },
   );
+}
+
+function used({ used_low_bytes: low, used_high_bytes: high }, reason) {
+  if (low === null || high === null) return { label: "Used", low: null, reason, note: low ? ["at least ", size(low)] : null };
+  return { label: "Used", color: "used", low, high };
+}
+
+function gain({ reclaimable_low_bytes: low, reclaimable_likely_bytes: likely, reclaimable_high_bytes: high }, reason) {
+  const label = "Reclaimable";
+  if (high === null) return { label, low: null, reason, note: low > 0 ? ["at least ", size(low)] : null };
+  if (likely === low) return { label, color: "reclaimable", low, high };
+  return { label, color: "reclaimable", low, high, best: likely, value: ["about ", size(likely)], note: bounds(low, high) };
+}
+
+/** Bounds in words. */
+export function bounds(low, high) {
+  return ["at least ", size(low), ", at most ", size(high)];
 }

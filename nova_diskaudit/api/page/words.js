@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Numbers, times and other people's words as one reads them.
 
-import { h } from "./dom.js";
+import { at, h } from "./dom.js";
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 const GROUPED = new Intl.NumberFormat("en");
 /** A report that is older is called stale, as the sums of projects do unless they are told otherwise. */
 const STALE_SECONDS = 3600;
 const LONGEST = 200;
+const LONGEST_IN_A_CELL = 48;
 
 // Characters that show nothing, or move their neighbours: controls, formats, surrogates, separators
 // of lines, and the fillers that are letters by name only.
@@ -58,9 +59,20 @@ export function between(low, high) {
   return low === high ? size(low) : h("span", {}, size(low), " to ", size(high));
 }
 
-/** What is not known, and the code that says why. */
-export function unknown(reason) {
-  return h("span", { class: "unknown" }, "unknown", reason ? [" ", h("span", { class: "why" }, reason)] : null);
+/** Why a number is missing, where that is no finding. */
+const REASONS = {
+  "no-filesystem": "no filesystem of the guest lies on it alone",
+  "not-told": "the report does not say why",
+};
+
+/** What is not known, and the code that says why; of a finding with the way to what to do. */
+export function unknown(reason = null) {
+  return h("span", { class: "unknown" }, "unknown", reason === null ? null : [" ", h("span", { class: "why" }, why(reason))]);
+}
+
+function why(reason) {
+  const isCode = /^[a-z]+(-[a-z]+)+$/.test(reason) && !(reason in REASONS);
+  return isCode ? h("a", { href: at(["findings"], { code: reason }) }, reason) : (REASONS[reason] ?? reason);
 }
 
 /** A number with its noun. */
@@ -69,11 +81,20 @@ export function count(number, noun, plural = `${noun}s`) {
 }
 
 /** Another's word: isolated, so that it turns no line around, and with nothing invisible in it. */
-export function word(text, attributes = {}) {
-  const shown = visible(text);
-  const cut = [...shown].length > LONGEST;
-  const title = cut ? shown.slice(0, 2000) : null;
-  return h("bdi", { title, ...attributes }, cut ? `${[...shown].slice(0, LONGEST).join("")}…` : shown);
+export function word(text, attributes = {}, most = LONGEST) {
+  const shown = [...visible(text)];
+  if (shown.length <= most) return h("bdi", attributes, shown.join(""));
+  return h("bdi", { ...attributes, title: shown.slice(0, 2000).join("") }, `${shown.slice(0, most).join("")}\u2026`);
+}
+
+/** The same for where there is little room. */
+export function name(text) {
+  return word(text, {}, LONGEST_IN_A_CELL);
+}
+
+/** The begin of an id, with all of it behind. */
+export function shortId(id) {
+  return [...id].length > 12 ? word(id, {}, 8) : word(id);
 }
 
 export function visible(text) {
