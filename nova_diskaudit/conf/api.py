@@ -57,6 +57,15 @@ Seconds after which a host's last report is old: instances that are counted by i
         help="Entries of a list that one answer has at most; also what it has without ``limit``.",
     ),
     cfg.IntOpt(
+        "metrics_projects",
+        default=200,
+        min=0,
+        max=10000,
+        help="""
+Projects of which ``/metrics`` has series of their own (16 each): those that hold the most. All
+others are told together, as the project ``(others)``.""",
+    ),
+    cfg.IntOpt(
         "threads",
         default=8,
         min=1,

@@ -9,7 +9,7 @@ rest, and why the others are missing.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
@@ -104,6 +104,41 @@ def listed(
     return [_rolled(row) for row in rows[:limit]], len(rows) > limit
 
 
+class Largest(NamedTuple):
+    """The projects that hold the most, and what all the others hold together."""
+
+    projects: list[Usage]
+    others: Usage
+
+
+def largest(engine: sa.Engine, *, limit: int, others: str) -> Largest:
+    """Of the last roll-up; times of the others are 0.
+
+    :param limit: how many at most; 0: none.
+    :param others: an id for all the others; a project that has it is one of them.
+    :raises nova_diskaudit.store.errors.StoreError:
+    """
+    columns = project_usage.c
+    held, whose = columns.host_allocated_bytes, columns.project_id
+    best = sa.select(project_usage).where(whose != others).order_by(held.desc(), whose).limit(limit)
+    counts = ("instances", "host_measured", "guest_measured", "stale")
+    together: list[Any] = [sa.func.count().label("sighted")]
+    together += [sa.func.sum(columns[name]).label(name) for name in counts]
+    for name in Sums._fields:
+        together += _summed(name, columns[name], engine.dialect.name)
+    rest = sa.select(*together)
+    with transaction.read(engine, snapshot=True) as connection:
+        found = [_rolled(row) for row in connection.execute(best).mappings()] if limit else []
+        if found:
+            least, last = found[-1].sums.host_allocated_bytes, found[-1].project_id
+            behind = sa.or_(held < least, sa.and_(held == least, whose > last))
+            rest = rest.where(sa.or_(behind, whose == others))
+        row = connection.execute(rest).mappings().one()
+    sums = {name: _sum(row, name) for name in Sums._fields}
+    numbers = {name: int(row[name] or 0) for name in counts}
+    return Largest(found, Usage(others, 0, None, _bounded(sums), **numbers, reasons=()))
+
+
 def _rolled(row: sa.RowMapping) -> Usage:
     return Usage(
         project_id=row["project_id"],
@@ -125,6 +160,9 @@ _LOWER_BITS = 32
 _LOWER = 2**_LOWER_BITS - 1
 
 
+_GROUPS = ("owner", "host_lacks", "guest_lacks", "is_within")
+
+
 class Grouped(NamedTuple):
     """A statement of sums by owner and by what instances lack; whose they are, for conditions."""
 
@@ -132,10 +170,12 @@ class Grouped(NamedTuple):
     owner: Any
 
 
-def grouped(*, nova: bool, dialect: str, stale_before: int) -> Grouped:
+def grouped(*, nova: bool, dialect: str, stale_before: int, within: range = range(0)) -> Grouped:
     """Sums over what counts; conditions are still to be added.
 
     :param stale_before: a report that was received before is stale.
+    :param within: moments; what was observed at one of them is in a group of its own, with
+        ``is_within`` 1.
     """
     lacks: list[Any]
     if nova:
@@ -160,12 +200,15 @@ def grouped(*, nova: bool, dialect: str, stale_before: int) -> Grouped:
             return column
 
         lacks = [sightings.c.host_reason, sightings.c.guest_reason]
+    observed_at = sa.func.coalesce(of(sightings.c.as_of), of(host.c.as_of))
+    is_within = sa.and_(observed_at >= within.start, observed_at < within.stop)
     columns = [
         owner.label("owner"),
         lacks[0].label("host_lacks"),
         lacks[1].label("guest_lacks"),
+        sa.case((is_within, 1), else_=0).label("is_within"),
         sa.func.count().label("instances"),
-        sa.func.min(sa.func.coalesce(of(sightings.c.as_of), of(host.c.as_of))).label("oldest"),
+        sa.func.min(observed_at).label("oldest"),
         sa.func.count(sa.case((of(host.c.received_at) < stale_before, 1))).label("stale"),
         sa.func.count(of(sightings.c.uuid)).label("sighted"),
     ]
@@ -175,7 +218,7 @@ def grouped(*, nova: bool, dialect: str, stale_before: int) -> Grouped:
         sa.select(*columns)
         .select_from(source)
         .where(*conditions)
-        .group_by(*(sa.literal_column(name) for name in ("owner", "host_lacks", "guest_lacks")))
+        .group_by(*map(sa.literal_column, _GROUPS))
     )
     return Grouped(select, owner)
 
@@ -227,7 +270,7 @@ def added(project_id: str, groups: Iterable[sa.RowMapping], *, computed_at: int)
         project_id=project_id,
         computed_at=computed_at,
         as_of=oldest,
-        sums=Sums(**{name: n if n is None else sighting.bounded(n) for name, n in sums.items()}),  # type: ignore[arg-type]  # None where it may be
+        sums=_bounded(sums),
         instances=instances,
         host_measured=host_measured,
         guest_measured=guest_measured,
@@ -237,6 +280,13 @@ def added(project_id: str, groups: Iterable[sa.RowMapping], *, computed_at: int)
             for (lacks, code), number in sorted(reasons.items(), key=lambda one: (-one[1], one[0]))
         ),
     )
+
+
+def _bounded(sums: Mapping[str, int | None]) -> Sums:
+    numbers: dict[str, Any] = {
+        name: None if number is None else sighting.bounded(number) for name, number in sums.items()
+    }
+    return Sums(**numbers)
 
 
 def _count(reasons: dict[tuple[Part, str], int], lacks: Part, code: str, number: int) -> None:
