@@ -4,7 +4,7 @@
 import { chart } from "./chart.js";
 import { get, nextMarker } from "./client.js";
 import { at, h } from "./dom.js";
-import { empty, trouble } from "./parts.js";
+import { choice, empty, trouble } from "./parts.js";
 import { now } from "./words.js";
 
 const PER_PAGE = 500;
@@ -44,11 +44,7 @@ export function history({ error, points, interval }, span, words) {
     "section",
     {},
     h("h2", {}, "History"),
-    h(
-      "ul",
-      { class: "choice", "aria-label": "How much of it" },
-      SPANS.map((one) => h("li", {}, h("a", { href: at(words, { days: one }), "aria-current": one === span ? "true" : null }, one === 1 ? "1 day" : `${one} days`))),
-    ),
+    choice("The last", span, SPANS.map((one) => [one, one === 1 ? "day" : `${one} days`, at(words, { days: one })])),
     error ? trouble(error) : points.length === 0 ? empty("Nothing was recorded in this time. A point is kept each ", interval, ", and what was before is not made up.") : drawn(points, interval),
   );
 }

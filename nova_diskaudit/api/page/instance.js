@@ -7,7 +7,7 @@ import { at, h } from "./dom.js";
 import { days, history, past } from "./history.js";
 import { empty, facts, findings, hostLink, projectLink, seen, table, TRUST } from "./parts.js";
 import { bounds, totalBars } from "./totals.js";
-import { ago, count, size, unknown, visible, word } from "./words.js";
+import { ago, count, name, size, unknown, visible, word } from "./words.js";
 
 const KINDS = { local: "local disk", volume: "Cinder volume", config: "config drive", cdrom: "CD-ROM" };
 const HOW = {
@@ -180,8 +180,8 @@ function filesystems(found) {
 }
 
 const FILESYSTEMS = [
-  { title: "Mounted at", cell: (one) => (one.mountpoint === null ? h("span", { class: "quiet" }, "nowhere") : h("code", {}, word(one.mountpoint))) },
-  { title: "Filesystem", cell: (one) => [word(one.type), " ", h("span", { class: "quiet" }, word(one.name))] },
+  { title: "Mounted at", cell: (one) => (one.mountpoint === null ? h("span", { class: "quiet" }, "nowhere") : h("code", {}, name(one.mountpoint))) },
+  { title: "Filesystem", cell: (one) => [name(one.type), " ", h("span", { class: "quiet" }, name(one.name))] },
   { title: "Used", numeric: true, cell: claim },
   { title: "Size", numeric: true, cell: (one) => (one.total_bytes === null ? unknown() : size(one.total_bytes)) },
   { title: "Where", cell: (one) => [one.place === "spans" ? word(one.disks.join(", ")) : null, one.place === "spans" ? ": " : null, PLACES[one.place] ?? one.place] },

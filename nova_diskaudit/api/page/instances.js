@@ -4,7 +4,7 @@
 import { heldBar } from "./bars.js";
 import { get, nextMarker } from "./client.js";
 import { at, h } from "./dom.js";
-import { empty, hostLink, instanceLink, pager, seen, shortProjectLink, table, TRUST } from "./parts.js";
+import { choice, empty, hostLink, instanceLink, pager, seen, shortProjectLink, table, TRUST } from "./parts.js";
 import { reclaimable, sum } from "./totals.js";
 import { word } from "./words.js";
 
@@ -15,11 +15,10 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 export const LISTED_FIELDS = "uuid,name,project_id,host,domain,state,trust,as_of,totals,guest";
 
 const ORDERS = {
-  [MOST_RECLAIMABLE]: "most reclaimable first",
-  "host_allocated_bytes:desc": "those that hold most first",
-  "virtual_bytes:desc": "those that were promised most first",
-  "guest_used_bytes:desc": "those whose guests say most first",
-  uuid: "in the order of their UUIDs",
+  [MOST_RECLAIMABLE]: "reclaimable",
+  "host_allocated_bytes:desc": "held",
+  "virtual_bytes:desc": "promised",
+  "guest_used_bytes:desc": "guest says",
 };
 
 /** Instances; the query narrows them and says in which order. */
@@ -40,26 +39,19 @@ export async function list({ query, signal, session }) {
   return {
     title: "Instances",
     content: [
-      h("p", { class: "lead" }, capital(ORDERS[sort]), "."),
       filters(asked, query),
-      search(),
-      session.kind === "operator" && !session.open ? byTrust(asked, sort) : null,
+      h("div", { class: "choices" }, inOrder(asked, sort), session.kind === "operator" && !session.open ? byTrust(asked, sort) : null, search()),
       instances.length === 0
         ? empty(...nothing(asked, session))
         : instanceTable(instances, {
             withHost: session.kind === "operator" && !asked.host,
             withProject: session.kind === "operator" && !asked.project_id,
             withTrust: session.kind === "operator" && !session.open,
-            sortedBy: (key) => at(["instances"], { ...asked, sort: key }),
             sort,
           }),
       pager(["instances"], query, marker),
     ],
   };
-}
-
-function capital(text) {
-  return text[0].toUpperCase() + text.slice(1);
 }
 
 function nothing(asked, session) {
@@ -85,14 +77,12 @@ function filters(asked, query) {
 }
 
 function byTrust(asked, sort) {
-  const choices = [[null, "all"], ...Object.keys(TRUST).map((one) => [one, one])];
-  return h(
-    "ul",
-    { class: "choice", "aria-label": "By who confirms them" },
-    choices.map(([trust, title]) =>
-      h("li", {}, h("a", { href: at(["instances"], { ...asked, sort, trust }), title: TRUST[trust], "aria-current": (asked.trust ?? null) === trust ? "true" : null }, title)),
-    ),
-  );
+  const to = (trust) => at(["instances"], { ...asked, sort, trust });
+  return choice("Confirmed", asked.trust ?? null, [[null, "all", to(null)], ...Object.keys(TRUST).map((one) => [one, one, to(one)])]);
+}
+
+function inOrder(asked, sort) {
+  return choice("Most first by", sort, Object.entries(ORDERS).map(([key, title]) => [key, title, at(["instances"], { ...asked, sort: key })]));
 }
 
 function search() {
@@ -125,12 +115,9 @@ function search() {
 }
 
 /** A table of instances. The bars of a column have one scale. */
-export function instanceTable(instances, { withHost = true, withProject = true, withTrust = false, sortedBy = null, sort = null }) {
+export function instanceTable(instances, { withHost = true, withProject = true, withTrust = false, sort = null }) {
   const most = Math.max(1, ...instances.map((one) => one.totals.host_allocated_bytes));
-  const sorting = (key) => ({
-    sort: sortedBy ? sortedBy(key) : null,
-    sorted: sort === key ? "descending" : null,
-  });
+  const sorting = (key) => ({ sorted: sort === key ? "descending" : null });
   const columns = [
     { title: "Instance", cell: (one) => named(one, withTrust) },
     withProject ? { title: "Project", cell: (one) => shortProjectLink(one.project_id) } : null,

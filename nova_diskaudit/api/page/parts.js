@@ -6,7 +6,7 @@ import { ago, count, isStale, name, shortId, unknown, word } from "./words.js";
 
 /** A table that becomes a list of cards where there is no room for it.
  *
- * `columns` are {title, numeric, cell: (row) => content, sort: href, sorted: "descending"}.
+ * `columns` are {title, numeric, cell: (row) => content, sorted: "descending" where it is}.
  */
 export function table(caption, columns, rows) {
   // Said again in roles, because a table that is laid out as cards is none to a screen reader.
@@ -14,7 +14,7 @@ export function table(caption, columns, rows) {
     h(
       "th",
       { scope: "col", role: "columnheader", class: column.numeric && "numeric", "aria-sort": column.sorted },
-      column.sort ? h("a", { href: column.sort }, column.title) : column.title,
+      column.title,
     ),
   );
   const body = rows.map((row) =>
@@ -30,7 +30,7 @@ export function table(caption, columns, rows) {
             class: column.numeric && "numeric",
             "data-title": column.title,
           },
-          column.cell(row),
+          h("div", { class: "cell" }, column.cell(row)),
         ),
       ),
     ),
@@ -45,6 +45,16 @@ export function table(caption, columns, rows) {
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head)),
       h("tbody", { role: "rowgroup" }, body),
     ),
+  );
+}
+
+/** Ways to ask again, one of which is the way it was asked: `options` are [value, title, address]. */
+export function choice(title, current, options) {
+  return h(
+    "nav",
+    { class: "choice", "aria-label": title },
+    h("span", { class: "quiet", "aria-hidden": "true" }, title),
+    h("ul", {}, options.map(([value, words, href]) => h("li", {}, h("a", { href, "aria-current": value === current ? "true" : null }, words)))),
   );
 }
 

@@ -25,9 +25,18 @@ function isKnown(totals, name) {
 export function reclaimable(totals) {
   if (!isKnown(totals, "host_allocated")) return unknown();
   const { reclaimable_low_bytes: low, reclaimable_likely_bytes: likely, reclaimable_high_bytes: high } = totals;
-  if (likely > low) return ["about ", size(likely)];
-  if (high === null) return ["at least ", size(low)];
-  return low === high ? size(low) : h("span", { class: "unknown" }, between(low, high));
+  if (likely > low) return guessed(totals);
+  if (high === null) return tight("at least ", size(low));
+  return low === high ? size(low) : h("span", { class: "unknown tight" }, between(low, high));
+}
+
+/** A sum of estimates; where a guest is silent, its disks may add to it. */
+function guessed({ reclaimable_likely_bytes: likely, guest_used_unknown: silent }) {
+  return silent ? tight(size(likely), " or more") : tight("about ", size(likely));
+}
+
+function tight(...words) {
+  return h("span", { class: "tight" }, words);
 }
 
 /** The sums as bars. `guestReason` says why the guests' part is not known, if so. */
@@ -54,11 +63,12 @@ function used({ used_low_bytes: low, used_high_bytes: high }, reason) {
   return { label: "Used", color: "used", low, high };
 }
 
-function gain({ reclaimable_low_bytes: low, reclaimable_likely_bytes: likely, reclaimable_high_bytes: high }, reason) {
+function gain(totals, reason) {
+  const { reclaimable_low_bytes: low, reclaimable_likely_bytes: likely, reclaimable_high_bytes: high } = totals;
   const label = "Reclaimable";
   if (high === null) return { label, low: null, reason, note: low > 0 ? ["at least ", size(low)] : null };
   if (likely === low) return { label, color: "reclaimable", low, high };
-  return { label, color: "reclaimable", low, high, best: likely, value: ["about ", size(likely)], note: bounds(low, high) };
+  return { label, color: "reclaimable", low, high, best: likely, value: guessed(totals), note: bounds(low, high) };
 }
 
 /** Bounds in words. */

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from nova_diskaudit import findings, protocol, record, verdict
 from nova_diskaudit.attribute import DiskClaims
 from nova_diskaudit.facts import LayerFacts
+from nova_diskaudit.reconcile import rollup
 from nova_diskaudit.store import moment, tables
 from nova_diskaudit.store import report as store_report
 from tests import reports
@@ -29,13 +30,16 @@ SMALL = "e11a5a6f0d5c4ea0b1d7a1f43c9e2c33"
 #: What a tenant may call a server, and a guest a filesystem: markup, a script, a quote, an
 #: override of the direction, a line of its own, and no end.
 HOSTILE = (
-    "<img src=x onerror=\"window.harmed=1\"><script>window.harmed=1</script>'\"`${1}\u202egpj.exe"
+    '<img src=x onerror="window.harmed=1"><script>window.harmed=1</script>\'"`${1}\u202egpj.exe'
     "\u2066\u200b javascript:window.harmed=1 " + "W" * 400
 )
 #: The same without what a name in Nova could not have.
 HOSTILE_NAME = HOSTILE[:240]
 
 MINUTE = datetime.timedelta(minutes=1)
+HOUR = datetime.timedelta(hours=1)
+#: Hours ago in which the service was away.
+_GAP = range(20, 31)
 
 
 def uuid(name: str) -> str:
@@ -56,7 +60,7 @@ def disk(
     codes: tuple[str, ...] = (),
     **changes: Any,
 ) -> record.Disk:
-    """A disk whose bounds follow from what lies on it; ``filesystems`` None: the guest is silent."""
+    """A disk whose bounds follow from what lies on it; without ``filesystems`` its guest is silent."""
     claims = None if filesystems is None else _claims(target, filesystems)
     used = verdict.judge_used(virtual, held, claims)
     layer = LayerFacts(
@@ -71,7 +75,9 @@ def disk(
     found = [findings.finding(code) for code in codes]
     if verdict.is_worthwhile(reclaimable, virtual) and reclaimable.how != "none":
         found.append(
-            findings.finding("untrimmed", f"held {held} bytes, used {used.bytes} by the guest's word")
+            findings.finding(
+                "untrimmed", f"held {held} bytes, used {used.bytes} by the guest's word"
+            )
         )
         if not discard:
             found.append(findings.finding("discard-disabled"))
@@ -297,8 +303,12 @@ def _training(now: datetime.datetime) -> protocol.Instance:
         "training",
         LAB,
         disk("vda", 64 * GIB, int(31.0 * GIB), filesystems=every),
-        disk("vdb", 150 * GIB, int(88.0 * GIB), filesystems=every, codes=("filesystem-spans-disks",)),
-        disk("vdc", 150 * GIB, int(71.5 * GIB), filesystems=every, codes=("filesystem-spans-disks",)),
+        disk(
+            "vdb", 150 * GIB, int(88.0 * GIB), filesystems=every, codes=("filesystem-spans-disks",)
+        ),
+        disk(
+            "vdc", 150 * GIB, int(71.5 * GIB), filesystems=every, codes=("filesystem-spans-disks",)
+        ),
         filesystems=every,
         codes=("filesystem-spans-disks",),
         flavor="gpu.2",
@@ -426,15 +436,62 @@ def storages(host: str) -> tuple[record.Storage, ...]:
 # --- into the store ---------------------------------------------------------------------------
 
 
-def fill(engine: sa.Engine, now: datetime.datetime) -> None:
-    """All of it, as if it had been reported a moment ago; one host has been silent for hours."""
+def fill(engine: sa.Engine, now: datetime.datetime, *, hours: int = 0, nova: bool = True) -> None:
+    """All of it, as if it had been reported a moment ago; one host has been silent for hours.
+
+    :param hours: how much of the past there is as well: less and less the longer ago, with a gap.
+    """
+    last: dict[str, str] = {}
+    for ago in range(hours, -1, -1):
+        if ago in _GAP:
+            continue
+        at = now - ago * HOUR
+        _report_all(engine, at, 1 - 0.4 * ago / max(hours, 1), last)
+        rollup.run(
+            engine,
+            now=at,
+            nova=nova,
+            stale_after_seconds=3600.0,
+            project_history_days=400,
+            instance_history_days=400,
+        )
+
+
+def _report_all(
+    engine: sa.Engine, now: datetime.datetime, share: float, last: dict[str, str]
+) -> None:
     for host, here in instances(now).items():
         at = now - (200 if host.startswith("compute-4") else 2) * MINUTE
-        state = reports.state(
-            host, here, as_of=at - MINUTE, storages=storages(host), id=uuid(f"report of {host}")
-        )
-        report = reports.full(state, agent=host, sent_at=at)
+        grown = tuple(_grown(one, share) for one in here)
+        id = uuid(f"report of {host} at {at}")
+        state = reports.state(host, grown, as_of=at - MINUTE, storages=storages(host), id=id)
+        report = reports.full(state, agent=host, replaces=last.get(host), sent_at=at)
         store_report.put(engine, report, now=at, takeover_after_seconds=900)
+        last[host] = id
+
+
+def _grown(one: protocol.Instance, share: float) -> protocol.Instance:
+    """The instance when it held and used only a share of it."""
+    if share == 1:
+        return one
+    return reports.changed(one, disks=tuple(_grown_disk(disk, share) for disk in one.disks))
+
+
+def _grown_disk(one: record.Disk, share: float) -> record.Disk:
+    def less(count: int | None) -> int | None:
+        return None if count is None else int(count * share)
+
+    return reports.changed(
+        one,
+        host_allocated_bytes=less(one.host_allocated_bytes),
+        guest_used_bytes=less(one.guest_used_bytes),
+        used=reports.changed(one.used, bytes=less(one.used.bytes), low=less(one.used.low)),
+        reclaimable=reports.changed(
+            one.reclaimable,
+            low=less(one.reclaimable.low),
+            estimate=less(one.reclaimable.estimate),
+        ),
+    )
 
 
 def nova_says(engine: sa.Engine, now: datetime.datetime, projects: dict[str, str]) -> None:
