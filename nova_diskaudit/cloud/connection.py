@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator
 
 import keystoneauth1.exceptions
+import keystoneauth1.session
 import openstack.connection
 import openstack.exceptions
 import requests
@@ -19,20 +20,20 @@ from nova_diskaudit.conf import ConfigurationError
 _GROUP = "nova"
 
 
-def connect(conf: cfg.ConfigOpts) -> openstack.connection.Connection:
-    """A connection as ``[nova]`` describes it. Nothing is asked yet.
+def session(conf: cfg.ConfigOpts, name: str) -> keystoneauth1.session.Session:
+    """A session as the group ``name`` describes it. Nothing is asked yet.
 
     :raises ConfigurationError: for options that are missing or cannot be used.
     """
-    group = conf[_GROUP]
+    group = conf[name]
     try:
-        auth = loading.load_auth_from_conf_options(conf, _GROUP)
+        auth = loading.load_auth_from_conf_options(conf, name)
         if auth is None:
             raise ConfigurationError(
-                f"[{_GROUP}] auth_type is not set: name a kind of credentials (password, "
+                f"[{name}] auth_type is not set: name a kind of credentials (password, "
                 "v3applicationcredential)"
             )
-        session = loading.session.Session().load_from_options(
+        return loading.session.Session().load_from_options(
             insecure=group.insecure,
             cacert=group.cafile,
             cert=group.certfile,
@@ -47,7 +48,16 @@ def connect(conf: cfg.ConfigOpts) -> openstack.connection.Connection:
         OSError,
         keystoneauth1.exceptions.ClientException,
     ) as error:
-        raise ConfigurationError(f"[{_GROUP}] {error}") from error
+        raise ConfigurationError(f"[{name}] {error}") from error
+
+
+def connect(conf: cfg.ConfigOpts) -> openstack.connection.Connection:
+    """A connection as ``[nova]`` describes it. Nothing is asked yet.
+
+    :raises ConfigurationError: for options that are missing or cannot be used.
+    """
+    group = conf[_GROUP]
+    made = session(conf, _GROUP)
     # openstacksdk takes a service's options by its name alone, and ignores a configuration group.
     options = {
         "compute_interface": group.valid_interfaces,
@@ -57,7 +67,7 @@ def connect(conf: cfg.ConfigOpts) -> openstack.connection.Connection:
         "compute_status_code_retries": 2,
     }
     return openstack.connection.Connection(
-        session=session, **{name: value for name, value in options.items() if value is not None}
+        session=made, **{name: value for name, value in options.items() if value is not None}
     )
 
 
