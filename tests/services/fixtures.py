@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.services.cloud import Cloud
+from tests.services.gnocchi import Gnocchi
 from tests.services.keystone import Keystone
 from tests.services.mariadb import Mariadb
 from tests.services.memcached import Memcached
@@ -43,6 +44,13 @@ def cloud(keystone: Keystone) -> Cloud:
     some = Cloud(keystone)
     some.endpoint("identity", keystone.url, "public", "internal", "admin")
     return some
+
+
+@pytest.fixture(scope="session")
+def gnocchi(postgresql: Postgresql) -> Iterator[Gnocchi]:
+    """With its index in that PostgreSQL."""
+    with Gnocchi(postgresql) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

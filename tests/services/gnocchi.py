@@ -36,6 +36,7 @@ REQUIREMENTS = (
 _CONF = """\
 [DEFAULT]
 log_file = {directory}/gnocchi.log
+verbose = false
 [api]
 auth_mode = basic
 [indexer]
