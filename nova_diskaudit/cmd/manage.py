@@ -236,6 +236,7 @@ def _gnocchi_push(database: Any, arguments: argparse.Namespace, conf: Any) -> in
         now=datetime.datetime.now(datetime.UTC),
         archive_policy=conf.gnocchi.archive_policy,
         whole_every_seconds=conf.gnocchi.full_interval,
+        parallel=conf.gnocchi.parallel_requests,
     )
     print(
         f"{done.measures} measures of {done.disks} disks of {done.instances} instances sent; "

@@ -44,6 +44,13 @@ granularity, or quiet disks have gaps.""",
 Archive policy of the metrics. ``nova-diskaudit-manage gnocchi setup`` makes it if there is none of
 this name: hours for 90 days, days for three years.""",
     ),
+    cfg.IntOpt(
+        "parallel_requests",
+        default=4,
+        min=1,
+        max=64,
+        help="Requests to Gnocchi that may be on their way at the same time.",
+    ),
     cfg.FloatOpt(
         "timeout",
         default=60.0,

@@ -60,13 +60,14 @@ class Rig:
     def uuid(self, name: str) -> str:
         return reports.uuid_of(self.name(name))
 
-    def push(self, minute: float, *, whole: bool = False) -> sink.Sent:
+    def push(self, minute: float, *, whole: bool = False, parallel: int = 1) -> sink.Sent:
         return sink.push(
             self.engine,
             self.to,
             now=minutes(minute),
             archive_policy=self.policy,
             whole_every_seconds=0 if whole else 1e6,
+            parallel=parallel,
         )
 
     def ask(self, method: str, path: str, body: Any = None, user: str = "admin") -> Any:
@@ -285,9 +286,9 @@ def test_pages_and_requests_of_any_size(
         rig.nova(name, host="a")
     rig.sees("a", *names)
     monkeypatch.setattr(sink, "_PAGE", limit)
-    monkeypatch.setattr(sink, "_MOST_SERIES", limit)
+    monkeypatch.setattr(sink, "_MOST_DISKS", limit)
     monkeypatch.setattr(client, "_PAGE", 2)
-    done = rig.push(1)
+    done = rig.push(1, parallel=limit)
     assert (done.instances, done.disks, done.measures) == (7, 14, 98)
     again = rig.push(2, whole=True)
     assert (again.made, again.measures) == (0, 98)
@@ -448,8 +449,8 @@ def test_what_gnocchi_refuses_spoils_nothing_else(
     plain = client.timestamp
 
     # A defect of ours, say: of one instance the time is not one.
-    def piece(one: Any, policy: str, made: Callable[..., Any] = sink._piece) -> Any:
-        found = made(one, policy)
+    def piece(*words: Any, made: Callable[..., Any] = sink._piece) -> Any:
+        found = made(*words)
         if found.uuid != bad:
             return found
         data = found.data.replace(plain(minutes(0)).encode(), b"yesterday, about noon")
