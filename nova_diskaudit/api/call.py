@@ -27,6 +27,10 @@ class Service(NamedTuple):
     first_report_enrolls: bool
     takeover_after_seconds: float
     max_limit: int
+    #: a host's report that is older is called stale
+    stale_after_seconds: float
+    #: of how many projects /metrics has series of their own
+    metrics_projects: int
     now: Callable[[], datetime.datetime]
     #: the OpenAPI document
     document: dict[str, Any]

@@ -42,11 +42,28 @@ Seconds of silence after which another agent (a reinstalled host, for example) m
 host. Until then it is refused, and the finding ``two-agents-one-host`` tells of it.""",
     ),
     cfg.IntOpt(
+        "stale_after",
+        default=3600,
+        min=1,
+        help="""
+Seconds after which a host's last report is old: instances that are counted by it are told as
+``stale`` in usages.""",
+    ),
+    cfg.IntOpt(
         "max_limit",
         default=1000,
         min=1,
         max=10000,
         help="Entries of a list that one answer has at most; also what it has without ``limit``.",
+    ),
+    cfg.IntOpt(
+        "metrics_projects",
+        default=200,
+        min=0,
+        max=10000,
+        help="""
+Projects of which ``/metrics`` has series of their own (16 each): those that hold the most. All
+others are told together, as the project ``(others)``.""",
     ),
     cfg.IntOpt(
         "threads",

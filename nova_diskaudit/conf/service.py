@@ -18,7 +18,7 @@ from oslo_log import log
 from oslo_middleware import opts as oslo_middleware_opts
 from oslo_policy import opts as oslo_policy_opts
 
-from nova_diskaudit.conf import ConfigurationError, api, gnocchi, keystoneauth, nova
+from nova_diskaudit.conf import ConfigurationError, api, gnocchi, keystoneauth, nova, rollup
 
 PROJECT = "nova-diskaudit"
 PROGRAM = "nova-diskaudit-api"
@@ -54,6 +54,7 @@ def options() -> list[tuple[Any, list[cfg.Opt]]]:
         (_DATABASE_GROUP, database),
         (nova.GROUP, nova.OPTIONS),
         (gnocchi.GROUP, gnocchi.OPTIONS),
+        (rollup.GROUP, rollup.OPTIONS),
         *keystonemiddleware_opts.list_auth_token_opts(),
         *oslo_policy_opts.list_opts(),
         *_proxy(),
