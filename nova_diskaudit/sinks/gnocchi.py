@@ -21,13 +21,9 @@ import sqlalchemy as sa
 from nova_diskaudit import protocol
 from nova_diskaudit.cloud import CloudError, gnocchi
 from nova_diskaudit.sinks import series
-from nova_diskaudit.store import moment
 from nova_diskaudit.store import sink as store
 
 LOG = logging.getLogger(__name__)
-
-#: The sink's name in the store.
-NAME = "gnocchi"
 
 _PAGE = 200
 #: Of a request. What stands before Gnocchi seldom allows more than a megabyte.
@@ -68,7 +64,7 @@ def push(
     :raises nova_diskaudit.store.errors.StoreError:
     """
     to.require_set_up(archive_policy)
-    one = store.begin(engine, NAME, now=now, whole_every_seconds=whole_every_seconds)
+    one = store.begin(engine, store.GNOCCHI, now=now, whole_every_seconds=whole_every_seconds)
     latest = now + protocol.CLOCK_TOLERANCE
     with concurrent.futures.ThreadPoolExecutor(parallel, "gnocchi") as threads:
         work = _Work(to, archive_policy, latest, threads)
@@ -78,21 +74,12 @@ def push(
                 break
             work.send(page)
             one = one._replace(after_uuid=last)
-            store.advance(engine, NAME, one)
+            store.advance(engine, store.GNOCCHI, one)
     ended = sum(_end(to, some) for some in _ended(engine, one))
-    store.finish(engine, NAME, one)
+    store.finish(engine, store.GNOCCHI, one)
     done = Sent(whole=one.since_at is None, ended=ended, **work.counts)
     LOG.info("Sent to Gnocchi: %s", done)
     return done
-
-
-def last_sent(engine: sa.Engine) -> datetime.datetime | None:
-    """When the last pass began that came to its end; None before the first.
-
-    :raises nova_diskaudit.store.errors.StoreError:
-    """
-    sent_at = store.sent(engine, NAME).sent_at
-    return None if sent_at is None else moment.time(sent_at)
 
 
 class _Piece(NamedTuple):

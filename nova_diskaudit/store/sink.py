@@ -20,6 +20,9 @@ from nova_diskaudit.store import body, moment, transaction, trust, upsert
 from nova_diskaudit.store import sighting as sighting_rows
 from nova_diskaudit.store.tables import host, instance, sighting, sink
 
+#: The sinks there are.
+GNOCCHI = "gnocchi"
+
 #: A transaction may wait for a lock twice; clocks of two machines of one service may differ more.
 _OVERLAP_SECONDS = 120
 
