@@ -60,7 +60,7 @@ def disk(
     codes: tuple[str, ...] = (),
     **changes: Any,
 ) -> record.Disk:
-    """A disk whose bounds follow from what lies on it; without ``filesystems``, of a silent guest."""
+    """A disk whose bounds follow from what lies on it; without ``filesystems``: a silent guest."""
     claims = None if filesystems is None else _claims(target, filesystems)
     used = verdict.judge_used(virtual, held, claims)
     layer = LayerFacts(
