@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -111,10 +112,15 @@ def assemble(
 
 def _only_where_needed(authenticated: Wsgi, plain: Wsgi) -> Wsgi:
     """Calls that are for anybody need no token, and a bad one beside them does no harm."""
-    public = {route.path for route in routes.ROUTES if isinstance(route.access, policy.Public)}
+    public = [
+        re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(route.path)))
+        for route in routes.ROUTES
+        if isinstance(route.access, policy.Public)
+    ]
 
     def choose(environ: dict[str, Any], start_response: Any) -> Any:
         path = environ.get("PATH_INFO") or "/"
-        return (plain if path in public else authenticated)(environ, start_response)
+        is_public = any(pattern.fullmatch(path) for pattern in public)
+        return (plain if is_public else authenticated)(environ, start_response)
 
     return choose

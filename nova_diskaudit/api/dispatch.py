@@ -94,6 +94,7 @@ def _respond(
     answer: Answer = route.handler(call)
     response.status = answer.status
     response.content_type = answer.content_type
+    response.set_headers(dict(answer.headers))
     if isinstance(answer.body, str):
         response.text = answer.body
     else:

@@ -321,3 +321,20 @@ enrollment = sa.Table(
     sa.Index(None, "host"),
     **_OPTIONS,
 )
+
+#: How far a sink has come that gets what is verified. A pass that was broken off goes on where it
+#: was.
+sink = sa.Table(
+    "sink",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    # by this service's clock: the begin of the last finished pass, and of the last one that sent
+    # everything
+    sa.Column("sent_at", _Moment),
+    sa.Column("whole_at", _Moment),
+    # the pass that is not finished: its begin, what it sends (null: everything), how far it is
+    sa.Column("begun_at", _Moment),
+    sa.Column("since_at", _Moment),
+    sa.Column("after_uuid", _Uuid, nullable=False),
+    **_OPTIONS,
+)

@@ -141,7 +141,8 @@ def in_order(statement: sa.Select[Any]) -> sa.Select[Any]:
 
     Nearly all that is asked for is a page of a long list. PostgreSQL sees that it can read an
     index in order and stop; MariaDB (10.11) begins with the smallest table, joins everything and
-    sorts it: 1.2 s instead of 4 ms for a page of 5000 instances.
+    sorts it: 1.2 s instead of 4 ms for a page of 5000 instances. In :func:`_is_best` it may begin
+    with all hosts, once for every row: 40 s for a page of 1000 beside 10,000 hosts.
     """
     for dialect in ("mysql", "mariadb"):
         statement = statement.prefix_with("STRAIGHT_JOIN", dialect=dialect)
@@ -195,4 +196,4 @@ def _is_best(rank: Any, *, nova: bool) -> Any:
         )
         .correlate(sighting, host, instance)
     )
-    return sa.not_(sa.exists(better))
+    return sa.not_(sa.exists(in_order(better)))
