@@ -18,7 +18,16 @@ from oslo_log import log
 from oslo_middleware import opts as oslo_middleware_opts
 from oslo_policy import opts as oslo_policy_opts
 
-from nova_diskaudit.conf import ConfigurationError, api, keystoneauth, nova
+from nova_diskaudit.conf import (
+    ConfigurationError,
+    api,
+    keystone,
+    keystoneauth,
+    limits,
+    nova,
+    placement,
+    rollup,
+)
 
 PROJECT = "nova-diskaudit"
 PROGRAM = "nova-diskaudit-api"
@@ -53,6 +62,10 @@ def options() -> list[tuple[Any, list[cfg.Opt]]]:
         (api.GROUP, api.OPTIONS),
         (_DATABASE_GROUP, database),
         (nova.GROUP, nova.OPTIONS),
+        (placement.GROUP, placement.OPTIONS),
+        (keystone.GROUP, keystone.OPTIONS),
+        (limits.GROUP, limits.OPTIONS),
+        (rollup.GROUP, rollup.OPTIONS),
         *keystonemiddleware_opts.list_auth_token_opts(),
         *oslo_policy_opts.list_opts(),
         *_proxy(),

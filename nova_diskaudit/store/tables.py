@@ -71,6 +71,8 @@ host = sa.Table(
     sa.Column("agent", _Uuid, nullable=False),
     sa.Column("as_of", _Moment, nullable=False),
     sa.Column("received_at", _Moment, nullable=False),
+    # how many were taken
+    sa.Column("reports", sa.BigInteger, nullable=False, server_default="0"),
     # when another agent last wanted to speak for the host
     sa.Column("contested_at", _Moment),
     # codes of findings about the host itself: the agent's, and this service's
@@ -207,14 +209,17 @@ rollup = sa.Table(
     "rollup",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    # what the sums are as of: a pass that began earlier writes nothing over them
-    sa.Column("computed_at", _Moment, nullable=False),
-    # when it was over
-    sa.Column("finished_at", _Moment),
+    # who began last: every other one stops
+    sa.Column("run_id", _Uuid),
+    # of the last one that came to its end: as of when, and how many microseconds it took
+    sa.Column("computed_at", _Moment),
+    sa.Column("duration", sa.BigInteger),
+    # what it counted, as JSON
+    sa.Column("counts", _Body),
     # when the days of instances were last written
     sa.Column("instances_at", _Moment),
-    # findings by code and severity, as JSON
-    sa.Column("findings", _Body),
+    # reports that were taken from hosts which are purged
+    sa.Column("reports_purged", sa.BigInteger, nullable=False),
     **_OPTIONS,
 )
 

@@ -125,6 +125,9 @@ _LOWER_BITS = 32
 _LOWER = 2**_LOWER_BITS - 1
 
 
+_GROUPS = ("owner", "host_lacks", "guest_lacks", "is_within")
+
+
 class Grouped(NamedTuple):
     """A statement of sums by owner and by what instances lack; whose they are, for conditions."""
 
@@ -132,10 +135,12 @@ class Grouped(NamedTuple):
     owner: Any
 
 
-def grouped(*, nova: bool, dialect: str, stale_before: int) -> Grouped:
+def grouped(*, nova: bool, dialect: str, stale_before: int, within: range = range(0)) -> Grouped:
     """Sums over what counts; conditions are still to be added.
 
     :param stale_before: a report that was received before is stale.
+    :param within: moments; what was observed at one of them is in a group of its own, with
+        ``is_within`` 1.
     """
     lacks: list[Any]
     if nova:
@@ -160,12 +165,15 @@ def grouped(*, nova: bool, dialect: str, stale_before: int) -> Grouped:
             return column
 
         lacks = [sightings.c.host_reason, sightings.c.guest_reason]
+    observed_at = sa.func.coalesce(of(sightings.c.as_of), of(host.c.as_of))
+    is_within = sa.and_(observed_at >= within.start, observed_at < within.stop)
     columns = [
         owner.label("owner"),
         lacks[0].label("host_lacks"),
         lacks[1].label("guest_lacks"),
+        sa.case((is_within, 1), else_=0).label("is_within"),
         sa.func.count().label("instances"),
-        sa.func.min(sa.func.coalesce(of(sightings.c.as_of), of(host.c.as_of))).label("oldest"),
+        sa.func.min(observed_at).label("oldest"),
         sa.func.count(sa.case((of(host.c.received_at) < stale_before, 1))).label("stale"),
         sa.func.count(of(sightings.c.uuid)).label("sighted"),
     ]
@@ -175,7 +183,7 @@ def grouped(*, nova: bool, dialect: str, stale_before: int) -> Grouped:
         sa.select(*columns)
         .select_from(source)
         .where(*conditions)
-        .group_by(*(sa.literal_column(name) for name in ("owner", "host_lacks", "guest_lacks")))
+        .group_by(*map(sa.literal_column, _GROUPS))
     )
     return Grouped(select, owner)
 

@@ -7,5 +7,6 @@ from tests.unit.store.test_instance import *  # noqa: F403
 from tests.unit.store.test_keeping import *  # noqa: F403
 from tests.unit.store.test_report import *  # noqa: F403
 from tests.unit.store.test_report_model import *  # noqa: F403
+from tests.unit.store.test_usage import *  # noqa: F403
 
 SERVERS = ("postgresql", "mariadb")
