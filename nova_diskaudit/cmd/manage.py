@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import signal
 import sys
-import threading
 import uuid
 from typing import Any
 
@@ -73,16 +71,6 @@ def _parser() -> argparse.ArgumentParser:
         host, "demand-full", _host_demand_full, "make agents send all that they know, once"
     )
     renew.add_argument("host", nargs="?", help="only this one (default: all hosts)")
-
-    nova = nouns.add_parser("nova", help="the map of Nova's instances").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
-    refresh = _command(nova, "refresh", _nova_refresh, "ask Nova what changed")
-    refresh.add_argument(
-        "--forever",
-        action="store_true",
-        help="again and again, as [nova] interval says; several may run, one of them works",
-    )
 
     purge = _command(
         nouns, "purge", _purge, "remove silent hosts and what Nova deleted, as of some time ago"
@@ -169,38 +157,6 @@ def _host_demand_full(database: Any, arguments: argparse.Namespace, conf: Any) -
     demanded = host.demand_full(database, arguments.host, new_id=lambda: str(uuid.uuid4()))
     print(f"{demanded} hosts will send a full report")
     return 0 if demanded else 1
-
-
-def _nova_refresh(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
-    from nova_diskaudit.cloud import connection, nova
-    from nova_diskaudit.reconcile import nova_map
-
-    cloud = nova.Nova(connection.connect(conf))
-    if arguments.forever:
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        nova_map.keep(
-            database,
-            cloud,
-            stop=stop,
-            interval_seconds=conf.nova.interval,
-            whole_every_seconds=conf.nova.full_interval,
-        )
-        return 0
-    done = nova_map.refresh(
-        database,
-        cloud,
-        clock=lambda: datetime.datetime.now(datetime.UTC),
-        whole_every_seconds=conf.nova.full_interval,
-    )
-    if not done.ran:
-        print("another process does it now")
-        return 0
-    print(f"{done.instances} instances told, {done.news} of them news")
-    if done.problem is not None:
-        print(done.problem)
-    return 0 if done.problem is None else 1
 
 
 def _purge(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
