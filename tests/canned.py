@@ -31,6 +31,16 @@ class Canned:
         self._server = wsgiref.simple_server.make_server("127.0.0.1", 0, self, handler_class=_Quiet)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
+    @classmethod
+    def of_the_cloud(cls) -> Canned:
+        """With what openstacksdk looks at first: which versions of Placement and Keystone."""
+        server = cls()
+        v1 = {"id": "v1.0", "status": "CURRENT", "min_version": "1.0", "max_version": "1.39"}
+        v3 = {"id": "v3.14", "status": "stable"}
+        server.answers["/"] = {"versions": [v1 | _links("")]}
+        server.answers["/v3"] = {"version": v3 | _links(f"{server.url}/v3/")}
+        return server
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
@@ -60,3 +70,7 @@ class Canned:
         for begin in range(0, len(data), 2**20):
             yield data[begin : begin + 2**20]
             time.sleep(self.pause)
+
+
+def _links(to: str) -> dict[str, Any]:
+    return {"links": [{"rel": "self", "href": to}]}

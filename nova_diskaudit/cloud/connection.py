@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator
 
 import keystoneauth1.exceptions
+import keystoneauth1.session
 import openstack.connection
 import openstack.exceptions
 import requests
@@ -18,7 +19,41 @@ from nova_diskaudit.conf import ConfigurationError
 
 #: Group of options, and the service that it is about.
 _SERVICES = {"nova": "compute", "placement": "placement", "keystone": "identity"}
-_CREDENTIALS = "nova"
+_USUAL = "nova"
+
+
+def session(
+    conf: cfg.ConfigOpts, name: str, credentials: str | None = None
+) -> keystoneauth1.session.Session:
+    """A session as the group ``name`` describes it. Nothing is asked yet.
+
+    :param credentials: the group that holds them, if it is another one.
+    :raises ConfigurationError: for options that are missing or cannot be used.
+    """
+    group, holder = conf[name], credentials or name
+    try:
+        auth = loading.load_auth_from_conf_options(conf, holder)
+        if auth is None:
+            raise ConfigurationError(
+                f"[{holder}] auth_type is not set: name a kind of credentials (password, "
+                "v3applicationcredential)"
+            )
+        return loading.session.Session().load_from_options(
+            insecure=group.insecure,
+            cacert=group.cafile,
+            cert=group.certfile,
+            key=group.keyfile,
+            timeout=group.timeout,
+            auth=auth,
+            app_name="nova-diskaudit",
+        )
+    except (
+        cfg.Error,
+        ValueError,
+        OSError,
+        keystoneauth1.exceptions.ClientException,
+    ) as error:
+        raise ConfigurationError(f"[{holder}] {error}") from error
 
 
 def connect(conf: cfg.ConfigOpts, group: str = "nova") -> openstack.connection.Connection:
@@ -30,32 +65,9 @@ def connect(conf: cfg.ConfigOpts, group: str = "nova") -> openstack.connection.C
     :param group: ``nova``, ``placement`` or ``keystone``.
     :raises ConfigurationError: for options that are missing or cannot be used.
     """
-    usual, own = conf[_CREDENTIALS], conf[group]
+    usual, own = conf[_USUAL], conf[group]
     has_own = "auth_type" in own and (own.auth_type or own.auth_section)
-    holder = group if has_own else _CREDENTIALS
-    try:
-        auth = loading.load_auth_from_conf_options(conf, holder)
-        if auth is None:
-            raise ConfigurationError(
-                f"[{holder}] auth_type is not set: name a kind of credentials (password, "
-                "v3applicationcredential)"
-            )
-        session = loading.session.Session().load_from_options(
-            insecure=usual.insecure,
-            cacert=usual.cafile,
-            cert=usual.certfile,
-            key=usual.keyfile,
-            timeout=usual.timeout,
-            auth=auth,
-            app_name="nova-diskaudit",
-        )
-    except (
-        cfg.Error,
-        ValueError,
-        OSError,
-        keystoneauth1.exceptions.ClientException,
-    ) as error:
-        raise ConfigurationError(f"[{holder}] {error}") from error
+    made = session(conf, _USUAL, credentials=group if has_own else None)
     # openstacksdk takes a service's options by its name alone, and ignores a configuration group.
     options = {
         "interface": own.valid_interfaces or usual.valid_interfaces,
@@ -65,7 +77,7 @@ def connect(conf: cfg.ConfigOpts, group: str = "nova") -> openstack.connection.C
         "status_code_retries": 2,
     }
     return openstack.connection.Connection(
-        session=session,
+        session=made,
         **{
             f"{_SERVICES[group]}_{name}": value
             for name, value in options.items()
@@ -74,14 +86,17 @@ def connect(conf: cfg.ConfigOpts, group: str = "nova") -> openstack.connection.C
     )
 
 
-def connect_as(cloud: str) -> openstack.connection.Connection:
+def connect_as(cloud: str, *, timeout: float) -> openstack.connection.Connection:
     """A connection by ``clouds.yaml``, as other commands of OpenStack use it.
 
     :param cloud: its name there; ``envvars`` for the variables ``OS_*`` of the environment.
+    :param timeout: seconds for which a service may be silent.
     :raises ConfigurationError: when there is no such cloud, or it cannot be used.
     """
     try:
-        return openstack.connection.Connection(cloud=cloud, app_name="nova-diskaudit")
+        return openstack.connection.Connection(
+            cloud=cloud, api_timeout=timeout, app_name="nova-diskaudit"
+        )
     except (
         openstack.exceptions.SDKException,
         keystoneauth1.exceptions.ClientException,

@@ -25,28 +25,24 @@ from keystoneauth1.identity import base as identity
 
 from nova_diskaudit.cloud import CloudError, answer
 from nova_diskaudit.cloud.connection import translated
+from nova_diskaudit.limits import (
+    GUEST_USED,
+    HOST_ALLOCATED,
+    NOVA_DISK,
+    SERVICE_TYPES,
+    UNLIMITED,
+)
 
 _T = TypeVar("_T")
 
-UNLIMITED = -1
-HIERARCHICAL = "strict_two_level"
-
-#: Our own service in the catalog, and what is registered there, with words for an administrator.
-SERVICE_TYPE = "disk-audit"
-HOST_ALLOCATED = "disk_host_allocated_gib"
-GUEST_USED = "disk_guest_used_gib"
+#: Words for an administrator who finds our own limits in Keystone.
 DESCRIPTIONS = {
     HOST_ALLOCATED: "GiB that storage holds for the local disks of a project's servers. "
     "nova-diskaudit reports it; nothing is refused beyond it.",
     GUEST_USED: "GiB that the guests of a project say they use. "
     "nova-diskaudit reports it; nothing is refused beyond it.",
 }
-#: Nova's.
-NOVA_TYPE = "compute"
-NOVA_DISK = "class:DISK_GB"
-
-_TYPES = {HOST_ALLOCATED: SERVICE_TYPE, GUEST_USED: SERVICE_TYPE, NOVA_DISK: NOVA_TYPE}
-NAMES = tuple(_TYPES)
+_OUR_TYPE, _NOVA_TYPE = SERVICE_TYPES[HOST_ALLOCATED], SERVICE_TYPES[NOVA_DISK]
 
 #: Who sees the limits of all projects (Keystone 30, ``api/limits.py``). Anybody else gets an answer
 #: as well: that of their own project.
@@ -171,16 +167,16 @@ class Keystone:
         services = self._cut("/services", _Services).services
         registered = self._cut("/registered_limits", _AllRegistered).registered_limits
         by_name: dict[str, Limit] = {}
-        for service_type in (SERVICE_TYPE, NOVA_TYPE):
+        for service_type in (_OUR_TYPE, _NOVA_TYPE):
             ids = {one.id for one in services if one.type == service_type}
             picked = {
                 name: found
-                for name, type_of in _TYPES.items()
+                for name, type_of in SERVICE_TYPES.items()
                 if type_of == service_type and (found := self._pick(registered, ids, name))
             }
             for service_id in sorted({one.service_id for one in picked.values()}):
                 query = {"service_id": service_id}
-                if service_type == NOVA_TYPE:
+                if service_type == _NOVA_TYPE:
                     query["resource_name"] = NOVA_DISK
                 overrides = self._cut("/limits", _Overrides, query).limits
                 by_name |= {
@@ -263,7 +259,7 @@ class Keystone:
 
         :raises CloudError:
         """
-        return self._cut("/services", _Services, {"type": SERVICE_TYPE}).services
+        return self._cut("/services", _Services, {"type": _OUR_TYPE}).services
 
     def create_service(self) -> Service:
         """Make a service of our type. It has no endpoint yet.
@@ -271,7 +267,7 @@ class Keystone:
         :raises CloudError:
         """
         wanted = {
-            "type": SERVICE_TYPE,
+            "type": _OUR_TYPE,
             "name": "nova-diskaudit",
             "description": "What the disks of servers hold",
         }
@@ -319,6 +315,8 @@ class Keystone:
     def _registered(self, service_id: str, name: str) -> Registered | None:
         query = {"service_id": service_id, "resource_name": name}
         found = self._cut("/registered_limits", _AllRegistered, query).registered_limits
+        if self._region is None:
+            return self._pick(found, {service_id}, name)
         return next((one for one in found if one.region_id == self._region), None)
 
     # --- how it is asked -----------------------------------------------------------------------
@@ -343,13 +341,6 @@ class Keystone:
         json: object = None,
     ) -> _T:
         return answer.ask(self._connection, "identity", method, path, type, params=query, json=json)
-
-
-def lesser(one: int, other: int) -> int:
-    """The smaller of two limits, where -1 is unlimited."""
-    if UNLIMITED in (one, other):
-        return max(one, other)
-    return min(one, other)
 
 
 def _limit(registered: Registered, overrides: list[_Override]) -> Limit:

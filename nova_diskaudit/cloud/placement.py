@@ -34,7 +34,8 @@ DISK_GB = "DISK_GB"
 
 _Uuid = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F-]{36}$")]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+#: so that GiB, in bytes, fit into 64 bits
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=2**33)]
 #: by class of resource
 Resources = dict[_Name, _Count]
 

@@ -12,6 +12,8 @@ import datetime
 import logging
 import signal
 import sys
+import threading
+from typing import Any
 
 from nova_diskaudit.conf import ConfigurationError
 
@@ -90,6 +92,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     listening = server.listen(
         application, host=arguments.host, port=arguments.port, threads=conf.api.threads
     )
+    if conf.api.metrics_port:
+        _serve_metrics(conf, made)
     logging.getLogger(__name__).info("Listening on http://%s:%d", arguments.host, arguments.port)
     # As an exception, which waitress takes for the word to end.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -99,6 +103,17 @@ def _serve(arguments: argparse.Namespace) -> int:
     finally:
         keeper.close(_CLOSE_SECONDS)
     return 0
+
+
+def _serve_metrics(conf: Any, made: Any) -> None:
+    """``/metrics`` without tokens, on a port of its own."""
+    from nova_diskaudit.api import app
+    from nova_diskaudit.wsgi import server
+
+    listening = server.listen(
+        app.metrics_alone(conf, made), host="127.0.0.1", port=conf.api.metrics_port, threads=2
+    )
+    threading.Thread(target=listening.run, name="metrics", daemon=True).start()
 
 
 if __name__ == "__main__":

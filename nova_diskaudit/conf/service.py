@@ -21,6 +21,7 @@ from oslo_policy import opts as oslo_policy_opts
 from nova_diskaudit.conf import (
     ConfigurationError,
     api,
+    gnocchi,
     keystone,
     keystoneauth,
     limits,
@@ -66,6 +67,7 @@ def options() -> list[tuple[Any, list[cfg.Opt]]]:
         (placement.GROUP, placement.OPTIONS),
         (keystone.GROUP, keystone.OPTIONS),
         (limits.GROUP, limits.OPTIONS),
+        (gnocchi.GROUP, gnocchi.OPTIONS),
         (reconcile.GROUP, reconcile.OPTIONS),
         (rollup.GROUP, rollup.OPTIONS),
         *keystonemiddleware_opts.list_auth_token_opts(),
@@ -78,7 +80,7 @@ def list_opts() -> list[tuple[Any, list[cfg.Opt]]]:
     """Groups and options, the form oslo-config-generator asks for."""
     listed = []
     for group, found in options():
-        if group is nova.GROUP:
+        if group in (nova.GROUP, gnocchi.GROUP):
             found = keystoneauth.with_credentials(found)
         elif group == _AUTH_TOKEN_GROUP:
             cfg.set_defaults(found, **_AUTH_TOKEN_DEFAULTS)

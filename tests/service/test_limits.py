@@ -10,7 +10,13 @@ import pytest
 
 from nova_diskaudit.cloud import CloudError
 from nova_diskaudit.cloud import keystone as cloud_keystone
-from nova_diskaudit.cloud.keystone import GUEST_USED, HOST_ALLOCATED, NOVA_DISK, UNLIMITED
+from nova_diskaudit.limits import (
+    GUEST_USED,
+    HIERARCHICAL,
+    HOST_ALLOCATED,
+    NOVA_DISK,
+    UNLIMITED,
+)
 from tests.service.limits import Limits, configured, credentials, keystone
 from tests.services.cloud import Cloud
 from tests.services.keystone import Keystone
@@ -127,7 +133,7 @@ def test_a_hierarchy(hierarchical: Cloud, ask: Ask) -> None:
     limits.set(ours, HOST_ALLOCATED, 40, project_id=project)
     asked = ask(hierarchical)
     found = asked.limits()
-    assert found.model == cloud_keystone.HIERARCHICAL
+    assert found.model == HIERARCHICAL
     assert found.by_name[HOST_ALLOCATED].domains == {domain: 60}
     assert found.by_name[HOST_ALLOCATED].projects == {project: 40}
     domains = asked.domains()

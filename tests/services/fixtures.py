@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.services.cloud import Cloud
+from tests.services.gnocchi import Gnocchi
 from tests.services.keystone import Keystone
 from tests.services.mariadb import Mariadb
 from tests.services.memcached import Memcached
@@ -58,6 +59,13 @@ def placement(keystone: Keystone, cloud: Cloud) -> Iterator[Placement]:
 def promises(placement: Placement, cloud: Cloud) -> Promises:
     """What is written in that Placement."""
     return Promises(placement, cloud)
+
+
+@pytest.fixture(scope="session")
+def gnocchi(postgresql: Postgresql) -> Iterator[Gnocchi]:
+    """With its index in that PostgreSQL."""
+    with Gnocchi(postgresql) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

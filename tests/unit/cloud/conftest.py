@@ -15,14 +15,7 @@ from tests.canned import Canned
 
 @pytest.fixture
 def canned() -> Iterator[Canned]:
-    """With what openstacksdk looks at first: which versions there are."""
-    with Canned() as server:
-        links = [{"rel": "self", "href": ""}]
-        v1 = {"id": "v1.0", "status": "CURRENT", "min_version": "1.0", "max_version": "1.39"}
-        server.answers["/"] = {"versions": [v1 | {"links": links}]}
-        links = [{"rel": "self", "href": f"{server.url}/v3/"}]
-        v3 = {"id": "v3.14", "status": "stable", "links": links}
-        server.answers["/v3"] = {"version": v3}
+    with Canned.of_the_cloud() as server:
         yield server
 
 
