@@ -41,6 +41,29 @@ def _nova_map(conf: cfg.ConfigOpts) -> Callable[[Turn], Result]:
     )
 
 
+def _limits(conf: cfg.ConfigOpts) -> Callable[[Turn], Result]:
+    from nova_diskaudit.cloud import connection, keystone, placement
+    from nova_diskaudit.reconcile import limits
+
+    kept = keystone.Keystone(connection.connect(conf, group="keystone"), conf.nova.region_name)
+    promises = placement.Placement(connection.connect(conf, group="placement"))
+
+    def run(turn: Turn) -> Result:
+        done = limits.refresh(
+            turn.engine,
+            kept,
+            promises,
+            now=turn.now,
+            nova_enforces=conf.limits.nova_enforces,
+            limits_every_seconds=conf.limits.limits_interval,
+            claims=conf.limits.claims_per_interval,
+        )
+        facts = {name: value for name, value in done._asdict().items() if name != "problems"}
+        return Result(facts, "; ".join(done.problems) or None)
+
+    return run
+
+
 def _roll_up(conf: cfg.ConfigOpts) -> Callable[[Turn], Result]:
     from nova_diskaudit.reconcile import rollup
 
@@ -56,11 +79,37 @@ def _roll_up(conf: cfg.ConfigOpts) -> Callable[[Turn], Result]:
     )
 
 
+def _gnocchi(conf: cfg.ConfigOpts) -> Callable[[Turn], Result]:
+    from nova_diskaudit.cloud import gnocchi as cloud
+    from nova_diskaudit.sinks import gnocchi
+
+    to = cloud.connect(conf)
+
+    def run(turn: Turn) -> Result:
+        done = gnocchi.push(
+            turn.engine,
+            to,
+            now=turn.now,
+            archive_policy=conf.gnocchi.archive_policy,
+            whole_every_seconds=conf.gnocchi.full_interval,
+            parallel=conf.gnocchi.parallel_requests,
+        )
+        refused = f"{done.refused} instances are left out: the log tells why"
+        return Result(done._asdict(), refused if done.refused else None)
+
+    return run
+
+
 def _purge(conf: cfg.ConfigOpts) -> Callable[[Turn], Result]:
     from nova_diskaudit.store import purge
 
     age = datetime.timedelta(days=conf.reconcile.purge_after_days)
     return lambda turn: _told(purge.purge(turn.engine, before=turn.now - age))
+
+
+def _with_limits(conf: cfg.ConfigOpts) -> bool:
+    enabled: bool | None = conf.limits.enabled
+    return service.keeps_map(conf) if enabled is None else enabled
 
 
 #: In the order in which a single run does them: each finds what those before it wrote.
@@ -73,11 +122,25 @@ TASKS = (
         _nova_map,
     ),
     Task(
+        "limits",
+        "ask Keystone what each project may hold, and Placement what it was promised",
+        _with_limits,
+        lambda conf: conf.limits.interval,
+        _limits,
+    ),
+    Task(
         "roll-up",
         "add up what each project holds",
         lambda conf: True,
         lambda conf: conf.rollup.interval,
         _roll_up,
+    ),
+    Task(
+        "gnocchi",
+        "send what is verified to Gnocchi",
+        lambda conf: conf.gnocchi.enabled,
+        lambda conf: conf.gnocchi.interval,
+        _gnocchi,
     ),
     Task(
         "purge",

@@ -59,7 +59,7 @@ def place(tmp_path: pathlib.Path) -> Iterator[Place]:
 def with_nova(fake: FakeNova) -> str:
     return (
         f"[api]\nauth_strategy = noauth\n[nova]\nenabled = true\nauth_type = none\n"
-        f"endpoint_override = {fake.url}\ntimeout = 5\n"
+        f"endpoint_override = {fake.url}\ntimeout = 5\n[limits]\nenabled = false\n"
     )
 
 
