@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages that come from what is shipped: ``findings-catalogue``, ``lab-catalogue``, ``api-calls`` and
-``prometheus-alerts``.
+"""Pages that come from what is shipped: ``findings-catalogue``, ``lab-catalogue``, ``api-calls``
+and ``prometheus-alerts``.
 """
 
 import pathlib
