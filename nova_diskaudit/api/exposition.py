@@ -45,7 +45,7 @@ _FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "service_rollup_duration_seconds": ("How long the last roll-up took.", ()),
     "service_findings": ("Findings about hosts and instances.", ("code", "severity")),
     "service_unmeasured_instances": (
-        "Verified instances that lack the host's or the guest's number, by the reason.",
+        "Instances that lack the host's or the guest's number, by the reason.",
         ("lacks", "code"),
     ),
     "project_instances": ("Instances that Nova has of a project.", ("project_id",)),

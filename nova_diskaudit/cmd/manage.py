@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``nova-diskaudit-manage``: what an operator does to the central service's database.
+"""``nova-diskaudit-manage``: what an operator does to the central service's database, and to what
+it needs in Keystone.
 
 Exit status: 0 done; 1 looked at, and something is not as it should be; 2 it could not be done, and
 one line on stderr says why.
@@ -15,6 +16,7 @@ import threading
 import uuid
 from typing import Any
 
+from nova_diskaudit.cmd import limits
 from nova_diskaudit.conf import ConfigurationError
 
 PROGRAM = "nova-diskaudit-manage"
@@ -32,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         database = engine.create(conf.database.connection, **service.database(conf))
         status: int = arguments.run(database, arguments, conf)
         return status
-    except (ConfigurationError, errors.StoreError, CloudError) as error:
+    except (CloudError, ConfigurationError, errors.StoreError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
 
@@ -41,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog=PROGRAM,
         allow_abbrev=False,
-        description="The database of nova-diskaudit's central service.",
+        description="The database of nova-diskaudit's central service, and its limits in Keystone.",
     )
     top.add_argument(
         "--config-file",
@@ -85,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         help="again and again, as [nova] interval says; several may run, one of them works",
     )
 
+    limits.add_to(nouns)
     gnocchi = nouns.add_parser("gnocchi", help="the series in Gnocchi").add_subparsers(
         required=True, metavar="COMMAND"
     )

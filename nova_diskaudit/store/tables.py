@@ -269,6 +269,48 @@ instance_day = sa.Table(
     **_OPTIONS,
 )
 
+#: A limit of Keystone as it holds for one project, and with an empty ``project_id`` for all that
+#: have no row of their own. -1 is unlimited.
+quota_limit = sa.Table(
+    "quota_limit",
+    metadata,
+    sa.Column("project_id", _Project, primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("limit_gib", sa.BigInteger, nullable=False),
+    # what all projects of its domain may have together; null where they share nothing
+    sa.Column("shared_gib", sa.BigInteger),
+    **_OPTIONS,
+)
+
+#: How far the limits and the claims are right. One row, ``id`` 1.
+quota = sa.Table(
+    "quota",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    # when Keystone last told all limits; its enforcement model
+    sa.Column("limits_at", _Moment),
+    sa.Column("model", sa.String(64)),
+    # why the last look at it was in vain
+    sa.Column("limits_problem", _Words),
+    # whether Nova refuses what goes beyond its limit: 1, 0, null where nobody knows
+    sa.Column("nova_enforces", sa.Integer),
+    # the last look at Placement, and what went wrong
+    sa.Column("claims_at", _Moment),
+    sa.Column("claims_problem", _Words),
+    **_OPTIONS,
+)
+
+#: What Placement promised a project, in GiB of disk; null: it was asked in vain.
+claim = sa.Table(
+    "claim",
+    metadata,
+    sa.Column("project_id", _Project, primary_key=True),
+    sa.Column("disk_gb", sa.BigInteger),
+    sa.Column("as_of", _Moment),
+    sa.Column("asked_at", _Moment, nullable=False),
+    **_OPTIONS,
+)
+
 #: Which application credential may report for which host.
 enrollment = sa.Table(
     "enrollment",

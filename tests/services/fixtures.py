@@ -10,6 +10,7 @@ from tests.services.gnocchi import Gnocchi
 from tests.services.keystone import Keystone
 from tests.services.mariadb import Mariadb
 from tests.services.memcached import Memcached
+from tests.services.placement import Placement, Promises
 from tests.services.postgresql import Postgresql
 from tests.services.sqlite import Sqlite
 
@@ -44,6 +45,20 @@ def cloud(keystone: Keystone) -> Cloud:
     some = Cloud(keystone)
     some.endpoint("identity", keystone.url, "public", "internal", "admin")
     return some
+
+
+@pytest.fixture(scope="session")
+def placement(keystone: Keystone, cloud: Cloud) -> Iterator[Placement]:
+    service = cloud.user("placement", cloud.project("service"), "admin")
+    with Placement(keystone, service) as server:
+        cloud.endpoint("placement", server.url, "public", "internal")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def promises(placement: Placement, cloud: Cloud) -> Promises:
+    """What is written in that Placement."""
+    return Promises(placement, cloud)
 
 
 @pytest.fixture(scope="session")
