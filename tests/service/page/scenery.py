@@ -60,7 +60,7 @@ def disk(
     codes: tuple[str, ...] = (),
     **changes: Any,
 ) -> record.Disk:
-    """A disk whose bounds follow from what lies on it; without ``filesystems`` its guest is silent."""
+    """A disk whose bounds follow from what lies on it; no ``filesystems``: the guest is silent."""
     claims = None if filesystems is None else _claims(target, filesystems)
     used = verdict.judge_used(virtual, held, claims)
     layer = LayerFacts(
@@ -258,7 +258,7 @@ def _web(name: str, now: datetime.datetime, *, held: int, used: int) -> protocol
 
 def _search(now: datetime.datetime) -> protocol.Instance:
     """A raw disk that is trimmed from time to time: what fstrim gives at least is known."""
-    root = filesystem("vda", int(12.4 * GIB), int(59.0 * GIB))
+    root = filesystem("vda", int(2.4 * GIB), int(59.0 * GIB))
     volume = disk(
         "vdb",
         500 * GIB,
