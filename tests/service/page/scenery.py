@@ -46,6 +46,10 @@ def uuid(name: str) -> str:
     return reports.uuid_of("scenery", name)
 
 
+def domain(name: str) -> str:
+    return f"instance-{int(uuid(name)[:4], 16):08x}"
+
+
 # --- disks and instances ----------------------------------------------------------------------
 
 
@@ -146,7 +150,7 @@ def instance(
 ) -> protocol.Instance:
     spoken = guest == "answered"
     plain: dict[str, Any] = {
-        "domain": f"instance-{int(uuid(name)[:4], 16):08x}",
+        "domain": domain(name),
         "project_id": project,
         "guest": record.Guest(
             state=guest,
