@@ -33,6 +33,10 @@ _FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "service_reports_accepted_total": ("Reports that were taken, by all workers.", ()),
     "service_nova_map_age_seconds": ("Seconds since all of Nova was last heard.", ()),
+    "service_gnocchi_age_seconds": (
+        "Seconds since a pass began that sent to Gnocchi all that was due.",
+        (),
+    ),
     "service_instances": ("Instances sighted on hosts.", ()),
     "service_disks": ("Local disks of those instances.", ()),
     "service_virtual_bytes": ("Bytes promised by those disks.", ()),
@@ -41,7 +45,7 @@ _FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "service_rollup_duration_seconds": ("How long the last roll-up took.", ()),
     "service_findings": ("Findings about hosts and instances.", ("code", "severity")),
     "service_unmeasured_instances": (
-        "Verified instances that lack the host's or the guest's number, by the reason.",
+        "Instances that lack the host's or the guest's number, by the reason.",
         ("lacks", "code"),
     ),
     "project_instances": ("Instances that Nova has of a project.", ("project_id",)),
@@ -81,10 +85,11 @@ _Sample = tuple[str, tuple[str, ...], float | None]
 
 
 class Numbers(NamedTuple):
-    """All that is told. ``nova_complete_at`` is a moment; None: it is not known."""
+    """All that is told. ``*_at`` are moments; None: it is not known."""
 
     hosts: host.Sums
     nova_complete_at: int | None
+    gnocchi_sent_at: int | None
     rollup: rollup.State
     largest: usage.Largest
 
@@ -126,6 +131,7 @@ def _of_service(numbers: Numbers, at: int) -> Iterator[_Sample]:
     taken = hosts.reports + numbers.rollup.reports_purged
     yield "service_reports_accepted_total", (), taken
     yield "service_nova_map_age_seconds", (), _age(at, numbers.nova_complete_at)
+    yield "service_gnocchi_age_seconds", (), _age(at, numbers.gnocchi_sent_at)
     yield "service_instances", (), hosts.instances
     yield "service_disks", (), hosts.disks
     yield "service_virtual_bytes", (), hosts.virtual_bytes

@@ -141,7 +141,7 @@ def projects(
         rows = connection.execute(statement, execution_options={"yield_per": 1000}).mappings()
         for project_id, some in itertools.groupby(rows, key=lambda row: row["owner"]):
             groups = list(some)
-            within = [group for group in groups if group["is_within"]]
+            within = [group for group in groups if group["is_within"] and group["absent"] is None]
             yield Project(
                 usage.added(project_id, groups, computed_at=at),
                 usage.added(project_id, within, computed_at=at) if within else None,
