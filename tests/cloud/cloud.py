@@ -42,6 +42,9 @@ _Any = Any
 #: its zone when it is resized or unshelved, so on its host.
 HOSTS = {"compute-1": "qcow2", "compute-2": "flat"}
 
+#: What each project may have of Nova, by Keystone's unified limits. Without one it would be nothing.
+LIMITS = {"servers": 20, "class:VCPU": 20, "class:MEMORY_MB": 4096, "class:DISK_GB": 40}
+
 INTERFACES = ("public", "internal", "admin")
 
 
@@ -227,7 +230,7 @@ class Cloud:
         for name in HOSTS:
             zone = self.admin.compute.create_aggregate(name=name, availability_zone=name)
             self.admin.compute.add_host_to_aggregate(zone, name)
-        self.register_limits({"servers": 20, "class:DISK_GB": 100})
+        self.register_limits(LIMITS)
 
     def register_limits(self, limits: Mapping[str, int]) -> None:
         """Limits of Nova that hold for each project, in Keystone."""
@@ -235,7 +238,7 @@ class Cloud:
         rows = [
             {
                 "service_id": service.id,
-                "region_id": None,
+                "region_id": REGION,
                 "resource_name": name,
                 "default_limit": limit,
             }

@@ -56,7 +56,6 @@ class Surroundings:
             "service_user": dict(self.user),
             "quota": {
                 "driver": "nova.quota.UnifiedLimitsDriver",
-                "unified_limits_resource_list": "servers,class:DISK_GB",
             },
             "oslo_limit": {
                 **{name: value for name, value in self.user.items() if name != "project_id"},
