@@ -42,7 +42,7 @@ _Any = Any
 #: its zone when it is resized or unshelved, so on its host.
 HOSTS = {"compute-1": "qcow2", "compute-2": "flat"}
 
-#: What each project may have of Nova, by Keystone's unified limits. Without one it would be nothing.
+#: What each project may have of Nova, by Keystone's unified limits. What has none, none may have.
 LIMITS = {"servers": 20, "class:VCPU": 20, "class:MEMORY_MB": 4096, "class:DISK_GB": 40}
 
 INTERFACES = ("public", "internal", "admin")
