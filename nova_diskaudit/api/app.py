@@ -42,6 +42,7 @@ def service_of(conf: cfg.ConfigOpts, engine: sa.Engine) -> Service:
         first_report_enrolls=conf.api.enrollment == "first-report",
         takeover_after_seconds=float(conf.api.takeover_after),
         max_limit=conf.api.max_limit,
+        stale_after_seconds=float(conf.api.stale_after),
         now=lambda: datetime.datetime.now(datetime.UTC),
         document=openapi.document(),
     )

@@ -27,6 +27,8 @@ class Service(NamedTuple):
     first_report_enrolls: bool
     takeover_after_seconds: float
     max_limit: int
+    #: a host's report that is older is called stale
+    stale_after_seconds: float
     now: Callable[[], datetime.datetime]
     #: the OpenAPI document
     document: dict[str, Any]

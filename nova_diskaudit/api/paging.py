@@ -9,9 +9,9 @@ from nova_diskaudit.api.call import Call
 from nova_diskaudit.api.schemas.common import Link
 
 
-def limit(call: Call) -> int:
-    """How many entries the answer may have."""
-    wanted: int | None = call.query.limit
+def limit(call: Call, unasked: int | None = None) -> int:
+    """How many entries the answer may have; ``unasked``: if the caller does not say (all)."""
+    wanted: int | None = call.query.limit if call.query.limit is not None else unasked
     most = call.service.max_limit
     return most if wanted is None else min(wanted, most)
 

@@ -17,12 +17,14 @@ from nova_diskaudit.api.handlers import (
     openapi,
     report,
     root,
+    usage,
 )
 from nova_diskaudit.api.policies import finding as finding_policies
 from nova_diskaudit.api.policies import host as host_policies
 from nova_diskaudit.api.policies import instance as instance_policies
 from nova_diskaudit.api.policies import metrics as metrics_policies
 from nova_diskaudit.api.policies import report as report_policies
+from nova_diskaudit.api.policies import usage as usage_policies
 from nova_diskaudit.api.policy import Access, ByProject, ByRule, Public
 from nova_diskaudit.api.schemas import common
 from nova_diskaudit.api.schemas import finding as finding_schemas
@@ -31,6 +33,7 @@ from nova_diskaudit.api.schemas import host as host_schemas
 from nova_diskaudit.api.schemas import instance as instance_schemas
 from nova_diskaudit.api.schemas import report as report_schemas
 from nova_diskaudit.api.schemas import root as root_schemas
+from nova_diskaudit.api.schemas import usage as usage_schemas
 
 
 class Route(NamedTuple):
@@ -141,6 +144,24 @@ ROUTES = (
         finding_schemas.Findings,
         "Findings",
         query=finding_schemas.ListQuery,
+    ),
+    Route(
+        "GET",
+        "/v1/usages",
+        usage.listed,
+        ByProject(own=usage_policies.LIST, everything=usage_policies.LIST_ALL),
+        usage_schemas.Usages,
+        "What projects hold",
+        query=usage_schemas.ListQuery,
+    ),
+    Route(
+        "GET",
+        "/v1/usages/history",
+        usage.history,
+        ByProject(own=usage_policies.HISTORY, everything=usage_policies.HISTORY_ALL),
+        usage_schemas.History,
+        "What a project or an instance held before",
+        query=usage_schemas.HistoryQuery,
     ),
 )
 

@@ -42,6 +42,14 @@ Seconds of silence after which another agent (a reinstalled host, for example) m
 host. Until then it is refused, and the finding ``two-agents-one-host`` tells of it.""",
     ),
     cfg.IntOpt(
+        "stale_after",
+        default=3600,
+        min=1,
+        help="""
+Seconds after which a host's last report is old: instances that are counted by it are told as
+``stale`` in usages.""",
+    ),
+    cfg.IntOpt(
         "max_limit",
         default=1000,
         min=1,

@@ -68,8 +68,11 @@ class Believed(NamedTuple):
     host_allocated_unknown: int
     guest_used_bytes: int
     guest_used_unknown: int
+    used_low_bytes: int | None
+    used_high_bytes: int | None
     reclaimable_low_bytes: int
     reclaimable_likely_bytes: int
+    reclaimable_high_bytes: int | None
     service_codes: str
     #: None if it was not asked for
     body: bytes | None

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from nova_diskaudit import protocol, record
-from nova_diskaudit.store import body, moment, storage, upsert
+from nova_diskaudit.store import body, coverage, moment, storage, upsert
 from nova_diskaudit.store.tables import sighting
 
 _MAX_INTEGER = 2**63 - 1
@@ -60,6 +60,7 @@ def row(instance: protocol.Instance, *, received: int) -> dict[str, Any]:
     data = body.encode(instance)
     local = list(_distinct(instance.disks))
     sums = record.totals(instance.disks)
+    lacks, unseen = coverage.judge(instance, sums), coverage.is_unseen(instance)
     project = instance.project_id
     return {
         "uuid": instance.uuid,
@@ -80,6 +81,11 @@ def row(instance: protocol.Instance, *, received: int) -> dict[str, Any]:
         "guest_used_unknown": sums.guest_used_unknown,
         "reclaimable_low_bytes": bounded(sum(disk.reclaimable.low for disk in local)),
         "reclaimable_likely_bytes": bounded(sum(likely(disk.reclaimable) for disk in local)),
+        "used_low_bytes": bounded(sum(disk.used.low for disk in local)),
+        "used_high_bytes": None if unseen else _bound(map(_used_high, local)),
+        "reclaimable_high_bytes": None if unseen else _bound(map(_reclaimable_high, local)),
+        "host_reason": lacks.host,
+        "guest_reason": lacks.guest,
         "held": _held(local),
         "body": body.pack(data),
     }
@@ -167,6 +173,26 @@ def _distinct(disks: Iterable[record.Disk]) -> Iterable[record.Disk]:
                 continue
             met.add(disk.identity)
         yield disk
+
+
+def _used_high(disk: record.Disk) -> int | None:
+    """A guest uses no more of a disk than that has."""
+    return disk.virtual_bytes if disk.used.high is None else disk.used.high
+
+
+def _reclaimable_high(disk: record.Disk) -> int | None:
+    """A storage gives back no more than it holds."""
+    return disk.host_allocated_bytes if disk.reclaimable.high is None else disk.reclaimable.high
+
+
+def _bound(numbers: Iterable[int | None]) -> int | None:
+    """Upper bounds added up. Of what has none there is none: leaving it out would bound nothing."""
+    total = 0
+    for number in numbers:
+        if number is None:
+            return None
+        total += number
+    return bounded(total)
 
 
 def _held(disks: Iterable[record.Disk]) -> str:

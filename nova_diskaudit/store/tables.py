@@ -39,6 +39,26 @@ _Digest = sa.LargeBinary(16).with_variant(mysql.BINARY(16), "mysql", "mariadb")
 #: MariaDB's BLOB ends at 64 KiB.
 _Body = sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
 _Words = sa.Text()
+_Code = sa.String(64)
+
+
+def _sums() -> list[sa.Column[Any]]:
+    """Columns for what :class:`nova_diskaudit.store.usage.Sums` has."""
+    return [
+        sa.Column("disks", sa.BigInteger, nullable=False),
+        sa.Column("virtual_bytes", _Bytes, nullable=False),
+        sa.Column("virtual_unknown", sa.BigInteger, nullable=False),
+        sa.Column("host_allocated_bytes", _Bytes, nullable=False),
+        sa.Column("host_allocated_unknown", sa.BigInteger, nullable=False),
+        sa.Column("guest_used_bytes", _Bytes, nullable=False),
+        sa.Column("guest_used_unknown", sa.BigInteger, nullable=False),
+        sa.Column("used_low_bytes", _Bytes),
+        sa.Column("used_high_bytes", _Bytes),
+        sa.Column("reclaimable_low_bytes", _Bytes, nullable=False),
+        sa.Column("reclaimable_likely_bytes", _Bytes, nullable=False),
+        sa.Column("reclaimable_high_bytes", _Bytes),
+    ]
+
 
 #: One row a host that reports: the chain, and the host's own part of its last report.
 host = sa.Table(
@@ -106,6 +126,13 @@ sighting = sa.Table(
     sa.Column("guest_used_unknown", sa.Integer, nullable=False),
     sa.Column("reclaimable_low_bytes", _Bytes, nullable=False),
     sa.Column("reclaimable_likely_bytes", _Bytes, nullable=False),
+    # bounds; null where nothing bounds one of the disks
+    sa.Column("used_low_bytes", _Bytes),
+    sa.Column("used_high_bytes", _Bytes),
+    sa.Column("reclaimable_high_bytes", _Bytes),
+    # why what is held, or what the guest uses, is not known of all disks; null: it is
+    sa.Column("host_reason", _Code),
+    sa.Column("guest_reason", _Code),
     # bytes that nothing else shares, by storage: "key:bytes key:bytes"
     sa.Column("held", _Words, nullable=False),
     sa.Column("body", _Body, nullable=False),
@@ -172,6 +199,68 @@ finding = sa.Table(
     # of this service; an agent's words are in its report
     sa.Column("message", _Words),
     sa.Index(None, "code", "uuid", "host_id", "origin"),
+    **_OPTIONS,
+)
+
+#: The last pass of the roll-up. One row, ``id`` 1.
+rollup = sa.Table(
+    "rollup",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    # what the sums are as of: a pass that began earlier writes nothing over them
+    sa.Column("computed_at", _Moment, nullable=False),
+    # when it was over
+    sa.Column("finished_at", _Moment),
+    # when the days of instances were last written
+    sa.Column("instances_at", _Moment),
+    # findings by code and severity, as JSON
+    sa.Column("findings", _Body),
+    **_OPTIONS,
+)
+
+#: A project's usage by the last pass; projects that have nothing any more have no row.
+project_usage = sa.Table(
+    "project_usage",
+    metadata,
+    sa.Column("project_id", _Project, primary_key=True),
+    sa.Column("computed_at", _Moment, nullable=False),
+    sa.Column("as_of", _Moment),
+    *_sums(),
+    sa.Column("instances", sa.Integer, nullable=False),
+    sa.Column("host_measured", sa.Integer, nullable=False),
+    sa.Column("guest_measured", sa.Integer, nullable=False),
+    sa.Column("stale", sa.Integer, nullable=False),
+    sa.Column("reasons", _Body, nullable=False),
+    **_OPTIONS,
+)
+
+#: What was last observed of a project within an hour, by the begin of that hour. Time leads the
+#: key here and below: new rows are at its end, old ones at its begin.
+project_hour = sa.Table(
+    "project_hour",
+    metadata,
+    sa.Column("hour_at", _Moment, primary_key=True, autoincrement=False),
+    sa.Column("project_id", _Project, primary_key=True),
+    sa.Column("as_of", _Moment, nullable=False),
+    *_sums(),
+    sa.Column("instances", sa.Integer, nullable=False),
+    sa.Column("host_measured", sa.Integer, nullable=False),
+    sa.Column("guest_measured", sa.Integer, nullable=False),
+    **_OPTIONS,
+)
+
+#: What was last observed of an instance within a day of UTC, by the begin of that day.
+instance_day = sa.Table(
+    "instance_day",
+    metadata,
+    sa.Column("day_at", _Moment, primary_key=True, autoincrement=False),
+    sa.Column("uuid", _Uuid, primary_key=True),
+    sa.Column("project_id", _Project, nullable=False),
+    sa.Column("as_of", _Moment, nullable=False),
+    *_sums(),
+    # 1 or 0
+    sa.Column("host_measured", sa.Integer, nullable=False),
+    sa.Column("guest_measured", sa.Integer, nullable=False),
     **_OPTIONS,
 )
 

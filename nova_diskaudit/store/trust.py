@@ -16,6 +16,7 @@ owner.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
@@ -84,12 +85,52 @@ def join(*, nova: bool, lead: Lead = "sighting") -> Join:
     return Join(source, uuid, rank, _is_best(rank, nova=nova), owner, tenant_sees)
 
 
+class Named(NamedTuple):
+    """Each instance that Nova has, with the sighting that is verified and best, or with none.
+
+    ``of`` makes of a column of ``sighting`` or ``host`` what it is in that sighting; null if there
+    is none. Its condition is that Nova has not deleted the instance.
+    """
+
+    source: Any
+    alive: Any
+    of: Callable[[Any], Any]
+
+
+def named() -> Named:
+    """The rule of :func:`join`, read from Nova's side: there is one host at most to look at, and
+    a second one while something moves. Every table is found by its key.
+    """
+    home_host, home = host.alias("home_host"), sighting.alias("home")
+    away_host, away = host.alias("away_host"), sighting.alias("away")
+    source = (
+        instance.outerjoin(home_host, home_host.c.name == instance.c.host)
+        .outerjoin(home, sa.and_(home.c.host_id == home_host.c.id, home.c.uuid == instance.c.uuid))
+        .outerjoin(
+            away_host,
+            sa.and_(away_host.c.name == instance.c.other_host, home.c.uuid.is_(None)),
+        )
+        .outerjoin(away, sa.and_(away.c.host_id == away_host.c.id, away.c.uuid == instance.c.uuid))
+    )
+
+    def of(column: Any) -> Any:
+        first, second = (home_host, away_host) if column.table is host else (home, away)
+        # By the sighting, not by the column: that may be null itself.
+        return sa.case(
+            (home.c.uuid.is_not(None), first.c[column.name]),
+            (away.c.uuid.is_not(None), second.c[column.name]),
+        )
+
+    return Named(source, instance.c.deleted_at.is_(None), of)
+
+
 def in_order(statement: sa.Select[Any]) -> sa.Select[Any]:
     """The statement, with its tables read in the order in which they are named.
 
     Nearly all that is asked for is a page of a long list. PostgreSQL sees that it can read an
     index in order and stop; MariaDB (10.11) begins with the smallest table, joins everything and
-    sorts it: 1.2 s instead of 4 ms for a page of 5000 instances.
+    sorts it: 1.2 s instead of 4 ms for a page of 5000 instances. In :func:`_is_best` it may begin
+    with all hosts, once for every row: 40 s for a page of 1000 beside 10,000 hosts.
     """
     for dialect in ("mysql", "mariadb"):
         statement = statement.prefix_with("STRAIGHT_JOIN", dialect=dialect)
@@ -143,4 +184,4 @@ def _is_best(rank: Any, *, nova: bool) -> Any:
         )
         .correlate(sighting, host, instance)
     )
-    return sa.not_(sa.exists(better))
+    return sa.not_(sa.exists(in_order(better)))

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from oslo_policy import policy
 
-from nova_diskaudit.api.policies import base, finding, host, instance, metrics, report
+from nova_diskaudit.api.policies import base, finding, host, instance, metrics, report, usage
 
 
 def list_rules() -> list[policy.RuleDefault]:
     """All rules, in the order in which they are documented."""
-    modules = (base, report, host, instance, finding, metrics)
+    modules = (base, report, host, instance, finding, usage, metrics)
     return [rule for module in modules for rule in module.RULES]

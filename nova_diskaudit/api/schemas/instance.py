@@ -33,6 +33,9 @@ Sort = Annotated[
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over the local disks, each storage identity once; how many each could not include.
 
+    ``used_low_bytes`` and ``used_high_bytes`` bound what the guests' filesystems use, as far as
+    guests tell the truth; ``reclaimable_low_bytes`` and ``reclaimable_high_bytes`` what a trim
+    gives back. An upper bound is null where nothing bounds one of the disks.
     ``reclaimable_likely_bytes`` takes the estimate of a disk, and where there is none its lower
     bound.
     """
@@ -44,8 +47,11 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     host_allocated_unknown: int
     guest_used_bytes: Bytes
     guest_used_unknown: int
+    used_low_bytes: Bytes | None
+    used_high_bytes: Bytes | None
     reclaimable_low_bytes: Bytes
     reclaimable_likely_bytes: Bytes
+    reclaimable_high_bytes: Bytes | None
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
@@ -12,7 +12,6 @@ from nova_diskaudit.api.schemas.common import (
     Code,
     Limit,
     Link,
-    Marker,
     ProjectId,
     Time,
     Uuid,
@@ -24,8 +23,9 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """Why instances are not measured: ``lacks`` says which of the two numbers they miss.
 
     ``code`` is that of a finding, or ``not-reported`` (Nova has it on a host, no report tells of
-    it), ``not-on-a-host`` (Nova has it nowhere: shelved, or not yet scheduled) or ``unverified``
-    (reported from where Nova does not have it).
+    it), ``not-on-a-host`` (Nova has it nowhere: shelved, or not yet scheduled), ``unverified``
+    (reported from where Nova does not have it), ``no-filesystem`` (the guest answered, and none of
+    its filesystems lies on one of the disks) or ``not-told`` (the report does not say why).
     """
 
     code: Code
@@ -68,7 +68,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over the instances that are verified to belong to a project.
 
     ``as_of``: of the oldest observation that counts; null when there is none. ``computed_at``:
-    when it was added up.
+    when it was added up: now for one project, some minutes ago in a list of all.
     """
 
     project_id: str
@@ -88,7 +88,10 @@ class Usages(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Operators may name a project, or leave it out and get all of them in pages."""
+    """Operators may name a project, or leave it out and get all of them in pages.
+
+    ``marker`` is the last project of the page before.
+    """
 
     project_id: ProjectId | None = None
     limit: Limit | None = None
@@ -124,11 +127,14 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Of a project by hours or of an ``instance`` by days, from ``start`` on and before ``end``."""
+    """Of a project by hours or of an ``instance`` by days, from ``start`` on and before ``end``.
+
+    ``marker`` is the ``at`` of the last point of the page before.
+    """
 
     project_id: ProjectId | None = None
     instance: Uuid | None = None
     start: Time | None = None
     end: Time | None = None
     limit: Limit | None = None
-    marker: Annotated[Marker, msgspec.Meta(max_length=64)] | None = None
+    marker: Time | None = None

@@ -53,8 +53,11 @@ def test_what_an_operator_sees_of_an_instance(client: Client) -> None:
         "host_allocated_unknown": 0,
         "guest_used_bytes": reports.GIB,
         "guest_used_unknown": 0,
+        "used_low_bytes": 4 * reports.GIB,
+        "used_high_bytes": 4 * reports.GIB,
         "reclaimable_low_bytes": 0,
         "reclaimable_likely_bytes": 2 * reports.GIB,
+        "reclaimable_high_bytes": 6 * reports.GIB,
     }
     assert [disk["target"] for disk in shown["disks"]] == ["vda", "vdb"]
     assert shown["disks"][0]["source"].startswith("/var/lib/nova")

@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import inspect
 import re
+from typing import Any
 
 import pytest
 
 from nova_diskaudit.api import policies, policy, routes
 from nova_diskaudit.api.handlers import finding as finding_handlers
 from nova_diskaudit.api.handlers import instance as instance_handlers
+from nova_diskaudit.api.handlers import usage as usage_handlers
 from nova_diskaudit.store import finding as store_finding
+from nova_diskaudit.store import history as store_history
 from nova_diskaudit.store import instance as store_instance
 from nova_diskaudit.store import scope
+from nova_diskaudit.store import usage as store_usage
 from tests import reports
 from tests.unit.api import service
 from tests.unit.api.conftest import BLUE, OPERATOR, RED, Client, agent
@@ -94,20 +98,43 @@ def test_what_one_tenant_has_another_does_not_see(client: Client, route: routes.
     seen = client.simulate_get(path_of(route), headers=BLUE)
     assert mark not in seen.text and one.uuid not in seen.text.replace(path_of(route), "")
     if isinstance(route.access, policy.ByProject):
-        assert one.uuid in client.simulate_get(path_of(route), headers=RED).text
+        own = client.simulate_get(path_of(route), headers=RED)
+        # Sums name no instance: there the two differ, if there is anything to add up.
+        assert one.uuid in own.text or "/usages" in route.path
+        if route.path == "/v1/usages":
+            assert (_held(own), _held(seen)) == (3 * reports.GIB, 0)
         assert seen.status_code == (404 if "{" in route.path else 200)
     else:
         assert seen.status_code == 403
 
 
+def _held(answer: Any) -> int:
+    (usage,) = answer.json["usages"]
+    held: int = usage["totals"]["host_allocated_bytes"]
+    return held
+
+
 def test_what_reads_for_tenants_has_to_be_told_for_whom() -> None:
     """A handler cannot forget it: the store's functions have no default for it."""
-    for read in (store_instance.listed, store_instance.shown, store_finding.listed):
+    for read in (
+        store_instance.listed,
+        store_instance.shown,
+        store_finding.listed,
+        store_usage.live,
+        store_usage.listed,
+        store_history.of_project,
+        store_history.of_instance,
+    ):
         who = inspect.signature(read).parameters["who"]
         assert who.default is inspect.Parameter.empty
         assert who.annotation == "scope.Scope"
-    for handlers in (instance_handlers, finding_handlers):
-        for call in re.findall(r"store\.(?:listed|shown)\(([^)]*)", inspect.getsource(handlers)):
+    for handlers in (instance_handlers, finding_handlers, usage_handlers):
+        calls = re.findall(
+            r"store(?:_history)?\.(?:listed|shown|live|of_\w+)\(([^)]*)",
+            inspect.getsource(handlers),
+        )
+        assert calls
+        for call in calls:
             assert "call.who" in call
 
 
