@@ -34,6 +34,7 @@ AGENT_ROLE = "diskaudit_agent"
 #: Seconds from one cycle of an agent to the next, and from one look at Nova to the next: what a
 #: test waits for should not take minutes.
 AGENT_INTERVAL = 2
+FULL_CYCLES = 3
 NOVA_INTERVAL = 5
 
 
@@ -52,14 +53,18 @@ class Agent(_Program):
 
     NAME: ClassVar[str] = "diskaudit-agent"
 
-    def __init__(self, host: str, libvirt_uri: str, auth: Mapping[str, object]) -> None:
+    def __init__(self, host: Host, auth: Mapping[str, object]) -> None:
         """:param auth: options of ``[disk_audit]``."""
         super().__init__()
-        self.host = host
         self._settings: Settings = {
-            "DEFAULT": {"host": host},
-            "hypervisor": {"connection_uri": libvirt_uri},
-            "agent": {"interval": AGENT_INTERVAL},
+            "DEFAULT": {"host": host.name},
+            "hypervisor": {"connection_uri": host.hypervisor.uri},
+            "agent": {"interval": AGENT_INTERVAL, "full_cycles": FULL_CYCLES},
+            "audit": {
+                "instances_path": host.instances,
+                # The host's libvirtd lives in a mount namespace of its own.
+                "managed_save_path": host.hypervisor.directory / "lib/qemu/save",
+            },
             "exporter": {"listen": "127.0.0.1:0"},
             "guest": {"enabled": True},
             "publisher": {"enabled": True},
@@ -132,7 +137,8 @@ class Product:
         with contextlib.ExitStack() as end:
             self._start_service(end)
             for host in self.cloud.hosts.values():
-                self._start_agent(host, end)
+                self.agents[host.name] = self._agent(host)
+                end.enter_context(self.agents[host.name])
             self._end = end.pop_all()
 
     def stop(self) -> None:
@@ -170,7 +176,7 @@ class Product:
         program = str(_PROGRAMS / "nova-diskaudit-manage")
         return place.run(program, f"--config-file={self._conf}", *words)
 
-    def _start_agent(self, host: Host, end: contextlib.ExitStack) -> None:
+    def _agent(self, host: Host) -> Agent:
         credential = self.credential_for(host.name)
         self.manage("host", "enroll", host.name, credential.id)
         self.credentials[host.name] = credential
@@ -180,8 +186,7 @@ class Product:
             "application_credential_secret": credential.secret,
             "region_name": REGION,
         }
-        self.agents[host.name] = Agent(host.name, host.hypervisor.uri, auth)
-        end.enter_context(self.agents[host.name])
+        return Agent(host, auth)
 
     def credential_for(self, host: str) -> Credential:
         """A credential that can put the report of this host, and do nothing else."""

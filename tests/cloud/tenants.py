@@ -136,3 +136,53 @@ def _made(
     )
     found: str = image.id
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A server to boot."""
+
+    name: str
+    host: str
+    flavor: Flavor
+    form: str
+    agent: bool
+    config_drive: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A server of a tenant's that was booted."""
+
+    tenant: Tenant
+    plan: Plan
+    id: str
+
+    def status(self) -> str:
+        """Nova's word for its state."""
+        found: str = self.tenant.connection.compute.get_server(self.id).status
+        return found
+
+    def await_status(self, status: str, seconds: int = 180) -> None:
+        """Wait until Nova calls its state so.
+
+        :raises openstack.exceptions.SDKException: when it does not.
+        """
+        compute = self.tenant.connection.compute
+        server = compute.get_server(self.id)
+        compute.wait_for_server(server, status=status, interval=1, wait=seconds)
+
+
+def boot(owner: Tenant, plan: Plan) -> Server:
+    """Ask Nova for a server; it is there when its status is ACTIVE."""
+    image = owner.connection.image.find_image(IMAGES[plan.form, plan.agent])
+    made = owner.connection.compute.create_server(
+        name=plan.name,
+        image_id=image.id,
+        flavor_id=plan.flavor.name,
+        # Each host is a zone of its own.
+        availability_zone=plan.host,
+        config_drive=plan.config_drive,
+        networks="none",
+    )
+    return Server(owner, plan, made.id)
