@@ -67,7 +67,12 @@ class Surroundings:
         }
         if database:
             shared["api_database"] = {"connection": self.databases["nova_api"]}
-            shared["database"] = {"connection": self.databases["nova"]}
+            shared["database"] = {
+                "connection": self.databases["nova"],
+                # A cell that is down is told at once, and not after ten tries of 10 s each.
+                "max_retries": 1,
+                "retry_interval": 1,
+            }
         return shared
 
 
