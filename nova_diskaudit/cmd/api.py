@@ -87,12 +87,25 @@ def _serve(arguments: argparse.Namespace) -> int:
     listening = server.listen(
         application, host=arguments.host, port=arguments.port, threads=conf.api.threads
     )
+    if conf.api.metrics_port:
+        _serve_metrics(conf, made)
     logging.getLogger(__name__).info("Listening on http://%s:%d", arguments.host, arguments.port)
     try:
         listening.run()
     finally:
         stop.set()
     return 0
+
+
+def _serve_metrics(conf: Any, made: Any) -> None:
+    """``/metrics`` without tokens, on a port of its own."""
+    from nova_diskaudit.api import app
+    from nova_diskaudit.wsgi import server
+
+    listening = server.listen(
+        app.metrics_alone(conf, made), host="127.0.0.1", port=conf.api.metrics_port, threads=2
+    )
+    threading.Thread(target=listening.run, name="metrics", daemon=True).start()
 
 
 def _keep_map(conf: Any, database: Any, stop: threading.Event) -> None:

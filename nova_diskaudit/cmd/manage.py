@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``nova-diskaudit-manage``: what an operator does to the central service's database.
+"""``nova-diskaudit-manage``: what an operator does to the central service's database, and to what
+it needs in Keystone.
 
 Exit status: 0 done; 1 looked at, and something is not as it should be; 2 it could not be done, and
 one line on stderr says why.
@@ -15,6 +16,7 @@ import threading
 import uuid
 from typing import Any
 
+from nova_diskaudit.cmd import limits
 from nova_diskaudit.conf import ConfigurationError
 
 PROGRAM = "nova-diskaudit-manage"
@@ -23,6 +25,7 @@ PROGRAM = "nova-diskaudit-manage"
 def main(argv: list[str] | None = None) -> int:
     """Run one command."""
     arguments = _parser().parse_args(argv)
+    from nova_diskaudit.cloud import CloudError
     from nova_diskaudit.conf import service
     from nova_diskaudit.store import engine, errors
 
@@ -31,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         database = engine.create(conf.database.connection, **service.database(conf))
         status: int = arguments.run(database, arguments, conf)
         return status
-    except (ConfigurationError, errors.StoreError) as error:
+    except (CloudError, ConfigurationError, errors.StoreError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
 
@@ -40,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog=PROGRAM,
         allow_abbrev=False,
-        description="The database of nova-diskaudit's central service.",
+        description="The database of nova-diskaudit's central service, and its limits in Keystone.",
     )
     top.add_argument(
         "--config-file",
@@ -83,6 +86,17 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="again and again, as [nova] interval says; several may run, one of them works",
     )
+
+    limits.add_to(nouns)
+    gnocchi = nouns.add_parser("gnocchi", help="the series in Gnocchi").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    _command(
+        gnocchi, "setup", _gnocchi_setup, "make the resource type and the archive policy there"
+    )
+    _command(gnocchi, "push", _gnocchi_push, "send what changed now")
+
+    _command(nouns, "metrics", _metrics, "print what /metrics says, for node_exporter's textfiles")
 
     purge = _command(
         nouns, "purge", _purge, "remove silent hosts and what Nova deleted, as of some time ago"
@@ -201,6 +215,49 @@ def _nova_refresh(database: Any, arguments: argparse.Namespace, conf: Any) -> in
     if done.problem is not None:
         print(done.problem)
     return 0 if done.problem is None else 1
+
+
+def _gnocchi_setup(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
+    from nova_diskaudit.cloud import gnocchi
+
+    to = gnocchi.connect(conf)
+    policy = conf.gnocchi.archive_policy
+    made = to.make_resource_type()
+    print(f"resource type {gnocchi.RESOURCE_TYPE}: {'made' if made else 'is as it has to be'}")
+    made = to.make_archive_policy(policy)
+    print(f"archive policy {policy}: {'made' if made else 'is there'}")
+    return 0
+
+
+def _gnocchi_push(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
+    from nova_diskaudit.cloud import gnocchi as cloud
+    from nova_diskaudit.sinks import gnocchi
+
+    if not conf.gnocchi.enabled:
+        raise ConfigurationError("[gnocchi] enabled is false")
+    done = gnocchi.push(
+        database,
+        cloud.connect(conf),
+        now=datetime.datetime.now(datetime.UTC),
+        archive_policy=conf.gnocchi.archive_policy,
+        whole_every_seconds=conf.gnocchi.full_interval,
+        parallel=conf.gnocchi.parallel_requests,
+    )
+    print(
+        f"{done.measures} measures of {done.disks} disks of {done.instances} instances sent; "
+        f"{done.made} disks are new there, {done.ended} ended"
+    )
+    if done.refused:
+        print(f"{done.refused} instances are left out: the log tells why")
+    return 1 if done.refused else 0
+
+
+def _metrics(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
+    from nova_diskaudit.api import app
+    from nova_diskaudit.api.handlers import metrics
+
+    print(metrics.text(app.service_of(conf, database)), end="")
+    return 0
 
 
 def _purge(database: Any, arguments: argparse.Namespace, conf: Any) -> int:

@@ -18,7 +18,17 @@ from oslo_log import log
 from oslo_middleware import opts as oslo_middleware_opts
 from oslo_policy import opts as oslo_policy_opts
 
-from nova_diskaudit.conf import ConfigurationError, api, keystoneauth, nova
+from nova_diskaudit.conf import (
+    ConfigurationError,
+    api,
+    gnocchi,
+    keystone,
+    keystoneauth,
+    limits,
+    nova,
+    placement,
+    rollup,
+)
 
 PROJECT = "nova-diskaudit"
 PROGRAM = "nova-diskaudit-api"
@@ -53,6 +63,11 @@ def options() -> list[tuple[Any, list[cfg.Opt]]]:
         (api.GROUP, api.OPTIONS),
         (_DATABASE_GROUP, database),
         (nova.GROUP, nova.OPTIONS),
+        (placement.GROUP, placement.OPTIONS),
+        (keystone.GROUP, keystone.OPTIONS),
+        (limits.GROUP, limits.OPTIONS),
+        (gnocchi.GROUP, gnocchi.OPTIONS),
+        (rollup.GROUP, rollup.OPTIONS),
         *keystonemiddleware_opts.list_auth_token_opts(),
         *oslo_policy_opts.list_opts(),
         *_proxy(),
@@ -63,7 +78,7 @@ def list_opts() -> list[tuple[Any, list[cfg.Opt]]]:
     """Groups and options, the form oslo-config-generator asks for."""
     listed = []
     for group, found in options():
-        if group is nova.GROUP:
+        if group in (nova.GROUP, gnocchi.GROUP):
             found = keystoneauth.with_credentials(found)
         elif group == _AUTH_TOKEN_GROUP:
             cfg.set_defaults(found, **_AUTH_TOKEN_DEFAULTS)
