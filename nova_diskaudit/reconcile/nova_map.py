@@ -66,7 +66,7 @@ def _pass(
     begun: datetime.datetime,
     changed_since: datetime.datetime | None,
     tell: Callable[[str, int, int], None],
-) -> tuple[Pass, dict[str, int]]:
+) -> tuple[Pass, dict[str, int | None]]:
     """:param changed_since: None for a list of everything."""
     whole = changed_since is None
     health = cloud.health()
@@ -88,7 +88,9 @@ def _pass(
         some = ", ".join(sorted(unreachable)[:5])
         problem = f"{len(unreachable)} hosts are in cells that are down: {some}"
         return Pass(whole, instances, news, problem), {}
-    learnt = {"changes_since_at": moment.of(health.now), "complete_at": moment.of(begun)}
+    learnt: dict[str, int | None] = {"complete_at": moment.of(begun)}
+    # Of a Nova that tells no time, everything is listed again.
+    learnt["changes_since_at"] = moment.of(health.now) if health.now is not None else None
     if whole:
         news += ledger.delete_unseen(lease, since=begun)
         learnt["listed_at"] = moment.of(begun)
