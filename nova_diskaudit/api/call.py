@@ -59,5 +59,6 @@ class Answer(NamedTuple):
 
     body: Any
     status: int = 200
-    content_type: str = "application/json"
+    #: None where there is no body
+    content_type: str | None = "application/json"
     headers: Mapping[str, str] = {}  # never changed
