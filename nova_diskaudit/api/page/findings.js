@@ -70,7 +70,7 @@ function shown(group, session) {
     h("h2", {}, h("code", {}, word(first.code)), " ", severity(first.severity), " ", h("span", { class: "quiet" }, count(group.length, "time"))),
     common ? h("p", {}, word(told[0][0], { class: "message" })) : null,
     first.action ? h("p", { class: "action" }, "What to do: ", first.action) : null,
-    h("ul", { class: "about" }, group.map((one, index) => h("li", {}, about(one, session), said(common ? told[index][1] : one.message)))),
+    h("ul", { class: group.length > 3 ? "about columns" : "about" }, group.map((one, index) => h("li", {}, about(one, session), said(common ? told[index][1] : one.message)))),
   );
 }
 

@@ -176,8 +176,13 @@ def instance(
 # --- who is there -----------------------------------------------------------------------------
 
 
-def instances(now: datetime.datetime) -> dict[str, tuple[protocol.Instance, ...]]:
-    """By host."""
+def instances(
+    now: datetime.datetime, *, hostile: bool = True
+) -> dict[str, tuple[protocol.Instance, ...]]:
+    """By host.
+
+    :param hostile: whether one of them means harm.
+    """
     shop = (
         _database(now),
         _runner(now),
@@ -189,7 +194,7 @@ def instances(now: datetime.datetime) -> dict[str, tuple[protocol.Instance, ...]
     return {
         "compute-1.example.org": shop[:3],
         "compute-2.example.org": (*lab[:2], shop[3]),
-        "compute-3.example.org": (shop[4], *lab[2:], _hostile(now)),
+        "compute-3.example.org": (shop[4], *lab[2:], *([_hostile(now)] if hostile else [])),
         "compute-4.example.org": (_stranger(now), _moved(now)),
     }
 
@@ -440,7 +445,14 @@ def storages(host: str) -> tuple[record.Storage, ...]:
 # --- into the store ---------------------------------------------------------------------------
 
 
-def fill(engine: sa.Engine, now: datetime.datetime, *, hours: int = 0, nova: bool = True) -> None:
+def fill(
+    engine: sa.Engine,
+    now: datetime.datetime,
+    *,
+    hours: int = 0,
+    nova: bool = True,
+    hostile: bool = True,
+) -> None:
     """All of it, as if it had been reported a moment ago; one host has been silent for hours.
 
     :param hours: how much of the past there is as well: less and less the longer ago, with a gap.
@@ -450,7 +462,7 @@ def fill(engine: sa.Engine, now: datetime.datetime, *, hours: int = 0, nova: boo
         if ago in _GAP:
             continue
         at = now - ago * HOUR
-        _report_all(engine, at, 1 - 0.4 * ago / max(hours, 1), last)
+        _report_all(engine, instances(at, hostile=hostile), at, 1 - 0.4 * ago / max(hours, 1), last)
         rollup.run(
             engine,
             now=at,
@@ -462,9 +474,13 @@ def fill(engine: sa.Engine, now: datetime.datetime, *, hours: int = 0, nova: boo
 
 
 def _report_all(
-    engine: sa.Engine, now: datetime.datetime, share: float, last: dict[str, str]
+    engine: sa.Engine,
+    by_host: dict[str, tuple[protocol.Instance, ...]],
+    now: datetime.datetime,
+    share: float,
+    last: dict[str, str],
 ) -> None:
-    for host, here in instances(now).items():
+    for host, here in by_host.items():
         at = now - (200 if host.startswith("compute-4") else 2) * MINUTE
         grown = tuple(_grown(one, share) for one in here)
         id = uuid(f"report of {host} at {at}")
