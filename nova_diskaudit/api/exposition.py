@@ -89,9 +89,9 @@ class Numbers(NamedTuple):
 
     hosts: host.Sums
     nova_complete_at: int | None
-    gnocchi_sent_at: int | None
     rollup: rollup.State
     largest: usage.Largest
+    gnocchi_sent_at: int | None = None
 
 
 def render(numbers: Numbers, now: datetime.datetime) -> str:

@@ -89,7 +89,7 @@ class Gnocchi:
     def require_set_up(self, archive_policy: str) -> None:
         """Return if there is all that measures need.
 
-        :raises CloudError: naming what to do, if there is not.
+        :raises CloudError: saying what to do, if there is not.
         """
         policy_path = f"/v1/archive_policy/{urllib.parse.quote(archive_policy, safe='')}"
         for path in (policy_path, _type_path()):
@@ -97,7 +97,7 @@ class Gnocchi:
             if answer.status_code == 404:
                 raise CloudError(
                     f"Gnocchi has no {path[4:].replace('/', ' ')}: run nova-diskaudit-manage "
-                    "gnocchi setup with credentials of an administrator"
+                    "gnocchi setup"
                 )
 
     def make_archive_policy(self, name: str) -> bool:

@@ -189,9 +189,11 @@ def plainly(manager: Any) -> Iterator[None]:
         raise exceptions.CommandError(_unreached(error)) from error
     except (sdk_exceptions.SDKException, ksa_exceptions.ClientException) as error:
         raise exceptions.CommandError(_words(error)) from error
-    except requests.exceptions.JSONDecodeError as error:
-        message = f"What answers there is no {SERVICE_TYPE} service: its answer is not JSON"
-        raise exceptions.CommandError(message) from error
+    except (requests.exceptions.JSONDecodeError, AttributeError, LookupError, TypeError) as error:
+        # --debug shows where.
+        raise exceptions.CommandError(
+            f"What answers there is no {SERVICE_TYPE} service of this release: {_words(error)}"
+        ) from error
 
 
 def _missing(manager: Any) -> str:
@@ -238,7 +240,7 @@ def _detail(error: sdk_exceptions.HttpException) -> str:
             raise ValueError("too long to be read")
         told = response.json()["errors"][0]["detail"]
     except (ValueError, LookupError, TypeError):
-        told = error.details or response.reason or "without a reason"
+        told = response.reason or "without a reason"
     return printable(" ".join(str(told).split()), _WORDS_LIMIT).rstrip(".")
 
 

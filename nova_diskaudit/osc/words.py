@@ -14,6 +14,8 @@ from nova_diskaudit.osc.fields import Row
 from nova_diskaudit.text import between, duration, moment, size
 
 _GIB = 2**30
+#: Of a limit, as the service tells it.
+_ENFORCED = {True: "enforced", False: "reported only", None: "not known if enforced"}
 _INFO = "info"
 
 #: Why instances are not measured, by the service's codes, in a clause each. The codes are those of
@@ -175,8 +177,7 @@ def limits(entries: Iterable[Mapping[str, Any]]) -> str:
 def _limit(one: Mapping[str, Any]) -> str:
     most = "no limit" if one["limit_gib"] is None else size(one["limit_gib"] * _GIB)
     number = "unknown" if one["used_bytes"] is None else size(one["used_bytes"])
-    word = "enforced" if one["enforced"] else "reported only"
-    return f"{one['name']}: {number} of {most}, {word}. {one['meaning']}"
+    return f"{one['name']}: {number} of {most}, {_ENFORCED[one['enforced']]}. {one['meaning']}"
 
 
 def age(time: str | None, now: datetime.datetime) -> str:

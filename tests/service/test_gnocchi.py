@@ -365,6 +365,16 @@ def test_a_password_that_is_wrong_is_told(rig: Rig) -> None:
         rig.push(1)
 
 
+def test_credentials_of_another_group(rig: Rig) -> None:
+    rig.nova("one", host="a")
+    rig.sees("a", "one")
+    credentials = "auth_type = http_basic\nusername = admin\npassword = x\n"
+    credentials += f"endpoint = {rig.server.url}\n"
+    rig.conf.write_text(f"[nova]\n{credentials}[gnocchi]\nauth_section = nova\n")
+    rig.to = client.connect(service.read([str(rig.conf)]))
+    assert rig.push(1).instances == 1
+
+
 # --- hostile hosts ----------------------------------------------------------------------------
 
 NAMES = (

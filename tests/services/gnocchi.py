@@ -2,7 +2,8 @@
 """A Gnocchi of its own: the real one, from PyPI, its API under uWSGI, its metricd beside.
 
 Measures, aggregates and what arrives are files; the index is a database of a PostgreSQL that the
-caller has. Users are believed to be who they say (``auth_mode = basic``); ``admin`` may do all.
+caller has. Without a Keystone, users are believed to be who they say (``auth_mode = basic``), and
+``admin`` may do all.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import secrets
 import shutil
 import sys
 import urllib.request
+from collections.abc import Mapping
 from typing import ClassVar
 
 from tests.lab import chroot
@@ -23,7 +25,7 @@ from tests.services.postgresql import Postgresql
 #: Gnocchi speaks to PostgreSQL by psycopg2 alone; the binary wheel needs no compiler. The rest is
 #: what Gnocchi's own extra [postgresql] names, with the releases that it was tried with here.
 REQUIREMENTS = (
-    "gnocchi==4.7.1",
+    "gnocchi[keystone]==4.7.1",
     "psycopg2-binary==2.9.13",
     "SQLAlchemy==2.1.9",
     "SQLAlchemy-Utils==0.43.0",
@@ -38,7 +40,7 @@ _CONF = """\
 log_file = {directory}/gnocchi.log
 verbose = false
 [api]
-auth_mode = basic
+auth_mode = {auth_mode}
 [indexer]
 url = {url}
 [storage]
@@ -67,15 +69,21 @@ def environment() -> pathlib.Path:
 
 
 class Gnocchi(daemon.Daemon):
-    """One server."""
+    """One server.
+
+    :param auth_token: options of ``[keystone_authtoken]``, to believe Keystone.
+    """
 
     NAME: ClassVar[str] = "gnocchi"
     # The interpreter may live in root's home, where nobody else can read.
     OWNER: ClassVar[tuple[int, int]] = (0, 0)
 
-    def __init__(self, index: Postgresql) -> None:
+    def __init__(
+        self, index: Postgresql, *, auth_token: Mapping[str, object] | None = None
+    ) -> None:
         super().__init__()
         self._index = index
+        self._auth_token = auth_token
         self._database = f"gnocchi{secrets.token_hex(4)}"
 
     @property
@@ -87,7 +95,14 @@ class Gnocchi(daemon.Daemon):
         self._environment = environment()
         url = self._index.create_database(self._database).replace("+psycopg", "")
         self._conf = self.directory / "gnocchi.conf"
-        self._conf.write_text(_CONF.format(directory=self.directory, data=self.data, url=url))
+        text = _CONF.format(
+            directory=self.directory,
+            data=self.data,
+            url=url,
+            auth_mode="basic" if self._auth_token is None else "keystone",
+        )
+        options = [f"{name} = {value}" for name, value in (self._auth_token or {}).items()]
+        self._conf.write_text("\n".join([text, "[keystone_authtoken]", *options, ""]))
         upgrade = str(self._environment / "bin/gnocchi-upgrade")
         place.run(upgrade, f"--config-file={self._conf}", "--skip-archive-policies-creation")
 

@@ -26,8 +26,8 @@ def text(service: Service) -> str:
     numbers = exposition.Numbers(
         hosts=host.summed(engine, now=now),
         nova_complete_at=ledger.state(engine).complete_at if service.nova else None,
-        gnocchi_sent_at=sink.sent(engine, sink.GNOCCHI).sent_at,
         rollup=rollup.state(engine),
         largest=usage.largest(engine, limit=service.metrics_projects, others=exposition.OTHERS),
+        gnocchi_sent_at=sink.sent(engine, sink.GNOCCHI).sent_at,
     )
     return exposition.render(numbers, now)

@@ -139,7 +139,7 @@ function limit(one) {
   return h(
     "article",
     { class: "card limit" },
-    h("h3", {}, h("code", {}, word(name)), " ", h("span", { class: `badge ${enforced ? "warning" : "info"}` }, enforced ? "enforced" : "reported only")),
+    h("h3", {}, h("code", {}, word(name)), " ", h("span", { class: `badge ${enforced ? "warning" : "info"}` }, enforced ? "enforced" : enforced === null ? "not known if enforced" : "reported only")),
     h("p", {}, word(meaning, { class: "message" })),
     group([row], { frame: bytes, whole: "the limit" }),
     time !== null && isStale(time) ? h("p", { class: "quiet" }, "Known ", ago(time), ".") : null,

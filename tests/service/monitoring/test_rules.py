@@ -346,7 +346,10 @@ FLEET = storage("1000x60", "150x60", "400x60", "300x60") | {
 
 RECORDED = {
     "instance:nova_diskaudit_disks:count": {'{instance="c1:9752"}': 2, '{instance="c2:9752"}': 1},
-    "instance:nova_diskaudit_disks_unknown:count": {'{instance="c1:9752"}': 1},
+    "instance:nova_diskaudit_disks_unknown:count": {
+        '{instance="c1:9752"}': 1,
+        '{instance="c2:9752"}': 0,
+    },
     "instance:nova_diskaudit_disk_virtual_bytes:sum": {
         '{instance="c1:9752"}': 400,
         '{instance="c2:9752"}': 400,

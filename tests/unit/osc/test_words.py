@@ -132,10 +132,18 @@ def test_limits() -> None:
             "enforced": False,
             "meaning": "Only told.",
         },
+        {
+            "name": "class:DISK_GB",
+            "limit_gib": 1,
+            "used_bytes": 0,
+            "enforced": None,
+            "meaning": "Perhaps.",
+        },
     ]
     assert words.limits(told).splitlines() == [
         "class:DISK_GB: 200 GiB of 500 GiB, enforced. Nova refuses what goes beyond.",
         "disk_host_allocated_gib: unknown of no limit, reported only. Only told.",
+        "class:DISK_GB: 0 B of 1.00 GiB, not known if enforced. Perhaps.",
     ]
     assert words.limits([]) == "-"
 
