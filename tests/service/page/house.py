@@ -69,6 +69,7 @@ def opened(
     schema.sync(engine)
     if not empty:
         scenery.nova_says(engine, NOW - scenery.MINUTE, {})
+        scenery.keystone_and_placement_say(engine, NOW - scenery.MINUTE)
         scenery.fill(engine, NOW, hours=hours, hostile=hostile)
     made = app.service_of(conf, engine)._replace(now=lambda: NOW)
     application = app.assemble(conf, made, lambda inner: by_token(by_headers(inner)))

@@ -12,11 +12,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_diskaudit import findings, protocol, record, verdict
+from nova_diskaudit import findings, limits, protocol, record, verdict
 from nova_diskaudit.attribute import DiskClaims
 from nova_diskaudit.facts import LayerFacts
 from nova_diskaudit.reconcile import rollup
-from nova_diskaudit.store import moment, tables
+from nova_diskaudit.store import moment, quota, tables
 from nova_diskaudit.store import report as store_report
 from tests import reports
 
@@ -545,6 +545,21 @@ def nova_says(engine: sa.Engine, now: datetime.datetime, projects: dict[str, str
             sa.insert(tables.nova_map),
             [{"id": 1, "complete_at": at + 1, "listed_at": at + 1, "refreshed_at": at + 1}],
         )
+
+
+def keystone_and_placement_say(engine: sa.Engine, now: datetime.datetime) -> None:
+    """The limits of all projects, those of one that holds too much, and what that was promised."""
+    at = moment.of(now)
+    rows = [
+        (quota.EVERYBODY, limits.HOST_ALLOCATED, 1000),
+        (quota.EVERYBODY, limits.GUEST_USED, limits.UNLIMITED),
+        (quota.EVERYBODY, limits.NOVA_DISK, 1000),
+        (SHOP, limits.HOST_ALLOCATED, 300),
+        (SHOP, limits.NOVA_DISK, 500),
+    ]
+    quota.put_limits(engine, [quota.Limit(*row, None) for row in rows], model=limits.FLAT, at=at)
+    quota.put_claims(engine, {SHOP: 420}, at=at)
+    quota.put_state(engine, nova_enforces=1)
 
 
 def _names() -> dict[str, str]:

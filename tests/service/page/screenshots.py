@@ -74,9 +74,7 @@ def main() -> None:
             assert visitor.complaints == []
             with Image.open(file) as image:
                 # A page has few colours: a palette of them is a third of the size.
-                image.quantize(256, dither=Image.Dither.NONE).save(
-                    file, optimize=True
-                )
+                image.quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
             size = file.stat().st_size
             assert size < MOST_BYTES, f"{file} has {size} bytes"
             print(f"{file.name}: {size} bytes")
