@@ -34,7 +34,7 @@ class Picture(NamedTuple):
 
 
 PICTURES = (
-    Picture("hosts", "#/hosts", "Hosts", height=430),
+    Picture("hosts", "#/hosts", "Hosts", height=480),
     Picture("host", "#/hosts/compute-2.example.org", "compute-2.example.org"),
     Picture("instances", "#/instances", "Instances"),
     Picture("instance", f"#/instances/{scenery.uuid('database')}", "database", height=1450),
