@@ -96,8 +96,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     _command(gnocchi, "push", _gnocchi_push, "send what changed now")
 
-    _command(nouns, "metrics", _metrics, "print what /metrics says, for node_exporter's textfiles")
-
     purge = _command(
         nouns, "purge", _purge, "remove silent hosts and what Nova deleted, as of some time ago"
     )
@@ -250,14 +248,6 @@ def _gnocchi_push(database: Any, arguments: argparse.Namespace, conf: Any) -> in
     if done.refused:
         print(f"{done.refused} instances are left out: the log tells why")
     return 1 if done.refused else 0
-
-
-def _metrics(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
-    from nova_diskaudit.api import app
-    from nova_diskaudit.api.handlers import metrics
-
-    print(metrics.text(app.service_of(conf, database)), end="")
-    return 0
 
 
 def _purge(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
