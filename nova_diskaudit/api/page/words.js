@@ -8,6 +8,7 @@ const GROUPED = new Intl.NumberFormat("en");
 /** A report that is older is called stale, as the sums of projects do unless they are told otherwise. */
 const STALE_SECONDS = 3600;
 const LONGEST = 200;
+const LONGEST_SENTENCES = 1200;
 const LONGEST_IN_A_CELL = 48;
 
 // Characters that show nothing, or move their neighbours: controls, formats, surrogates, separators
@@ -87,7 +88,12 @@ export function word(text, attributes = {}, most = LONGEST) {
   return h("bdi", { ...attributes, title: shown.slice(0, 2000).join("") }, `${shown.slice(0, most).join("")}\u2026`);
 }
 
-/** The same for where there is little room. */
+/** The same of a service or an agent, which may take more words. */
+export function sentences(text) {
+  return word(text, {}, LONGEST_SENTENCES);
+}
+
+/** And for where there is little room. */
 export function name(text) {
   return word(text, {}, LONGEST_IN_A_CELL);
 }
