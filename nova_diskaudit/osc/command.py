@@ -30,6 +30,10 @@ from nova_diskaudit.text import printable
 if TYPE_CHECKING:
     from nova_diskaudit.sdk._proxy import DiskAuditProxy
 
+    _Column = columns.FormattableColumn[Any]
+else:
+    _Column = columns.FormattableColumn  # not generic in older releases
+
 SERVICE_TYPE = "disk-audit"
 _WORDS_LIMIT = 400
 #: Of an error's body. The service's own are short.
@@ -56,7 +60,7 @@ class Answer(NamedTuple):
     below: Callable[[Screen | None], str] | None = None
 
 
-class _Cell(columns.FormattableColumn[Any]):
+class _Cell(_Column):
     """Words in a table that are sorted by what they mean; what is unknown comes last."""
 
     def __init__(self, shown: Shown) -> None:

@@ -122,18 +122,18 @@ TASKS = (
         _nova_map,
     ),
     Task(
-        "limits",
-        "ask Keystone what each project may hold, and Placement what it was promised",
-        _with_limits,
-        lambda conf: conf.limits.interval,
-        _limits,
-    ),
-    Task(
         "roll-up",
         "add up what each project holds",
         lambda conf: True,
         lambda conf: conf.rollup.interval,
         _roll_up,
+    ),
+    Task(
+        "limits",
+        "ask Keystone what each project may hold, and Placement what it was promised",
+        _with_limits,
+        lambda conf: conf.limits.interval,
+        _limits,
     ),
     Task(
         "gnocchi",

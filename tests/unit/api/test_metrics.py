@@ -50,6 +50,7 @@ def sample() -> exposition.Numbers:
             [of("5b8e3a6f0d5c4ea0b1d7a1f43c9e2a11", 1000), of('ha"d\\', 10, used_high_bytes=None)],
             of(exposition.OTHERS, 0),
         ),
+        gnocchi_sent_at=AT - 45 * 10**6,
     )
 
 
