@@ -196,6 +196,30 @@ def test_waiting_is_shown_and_who_goes_on_is_not_called_back(house: House, guest
     operator.see("Findings")
 
 
+def test_the_first_question_may_take_its_time(house: House, invite: Invite) -> None:
+    visitor = invite(house.url)
+
+    def slow(environ: dict[str, Any], _: Any) -> Any:
+        if environ["PATH_INFO"] == "/v1/hosts":
+            time.sleep(1.5)
+
+    house.before = slow
+    visitor.open()
+    sync_api.expect(visitor.page.locator(".loading")).to_be_visible()
+    visitor.see("Sign in")
+
+
+def test_who_reads_again_stays_where_they_are(operator: Visitor) -> None:
+    at(operator, "#/instances")
+    again = operator.page.get_by_role("button", name="Read again")
+    before = len(operator.asked)
+    again.focus()
+    again.press("Enter")
+    operator.page.wait_for_function("document.activeElement.innerText === 'Read again'")
+    operator.see("Instances")
+    assert len(operator.asked) > before
+
+
 def test_ages_are_the_service_s_and_not_the_visitor_s(house: House, invite: Invite) -> None:
     visitor = invite(house.url)
     visitor.page.clock.install(time=houses.NOW + datetime.timedelta(hours=7))
