@@ -53,7 +53,7 @@ function mainReason({ reasons }, lacks) {
 
 function limitsInShort(limits) {
   const over = limits.filter(isOver);
-  if (over.length) return over.map((one) => h("span", { class: "badge error" }, `over ${one.name}`));
+  if (over.length) return over.map((one) => h("span", { class: "badge error" }, "over ", word(one.name)));
   return h("span", { class: "quiet" }, limits.some((one) => one.limit_gib !== null) ? "within" : "none");
 }
 

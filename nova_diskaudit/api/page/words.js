@@ -23,12 +23,13 @@ export function readable(count) {
   let value = count;
   let unit = 0;
   // 1023.95 would be shown as 1024: that is 1.00 of the next unit.
-  while (value >= 1023.5 && unit < UNITS.length - 1) {
+  while (Math.abs(value) >= 1023.5 && unit < UNITS.length - 1) {
     value /= 1024;
     unit += 1;
   }
   if (unit === 0) return `${count} B`;
-  return `${value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0)} ${UNITS[unit]}`;
+  const long = Math.abs(value);
+  return `${value.toFixed(long < 9.995 ? 2 : long < 99.95 ? 1 : 0)} ${UNITS[unit]}`;
 }
 
 /** Bytes to the last one. Sums beyond 8 PiB come to a browser rounded, and that is said. */
