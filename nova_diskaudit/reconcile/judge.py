@@ -368,6 +368,8 @@ def _gib(number: int) -> int:
 
 _NAME = re.compile(r"(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?P<suffix>.*)", re.S)
 _OWN_SUFFIXES = ("", "_del", "_resize")
+#: Nova's [libvirt] snapshots_directory, by default
+_SNAPSHOTS = "snapshots"
 
 
 def leftover(name: str, host_allocated_bytes: int | None) -> Leftover:
@@ -383,7 +385,8 @@ def of_strangers(host: Host, leftovers: Iterable[Leftover], world: World) -> Ver
     if not is_fresh(host, world):
         return Verdict({}, frozenset({ORPHAN}))
     # What holds nothing harms nobody: Nova makes such a file when it looks who shares a directory.
-    found = [one for one in leftovers if one.host_allocated_bytes != 0]
+    # And while Nova makes a snapshot, it is in a directory of its own.
+    found = [one for one in leftovers if one.host_allocated_bytes != 0 and one.name != _SNAPSHOTS]
     return Verdict({ORPHAN: _words(found)} if found else {})
 
 
