@@ -83,8 +83,6 @@ def _parser() -> argparse.ArgumentParser:
         gnocchi, "setup", _gnocchi_setup, "make the resource type and the archive policy there"
     )
 
-    _command(nouns, "metrics", _metrics, "print what /metrics says, for node_exporter's textfiles")
-
     purge = _command(
         nouns, "purge", _purge, "remove silent hosts and what Nova deleted, as of some time ago"
     )
@@ -181,14 +179,6 @@ def _gnocchi_setup(database: Any, arguments: argparse.Namespace, conf: Any) -> i
     print(f"resource type {gnocchi.RESOURCE_TYPE}: {'made' if made else 'is as it has to be'}")
     made = to.make_archive_policy(policy)
     print(f"archive policy {policy}: {'made' if made else 'is there'}")
-    return 0
-
-
-def _metrics(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
-    from nova_diskaudit.api import app
-    from nova_diskaudit.api.handlers import metrics
-
-    print(metrics.text(app.service_of(conf, database)), end="")
     return 0
 
 

@@ -96,8 +96,8 @@ class Agent(_Program):
         return reader.read(self.data / reader.SOCKET_NAME)
 
 
-class Periodic(_Program):
-    """``nova-diskaudit-reconcile``: the map of Nova, limits and claims, the roll-up."""
+class PeriodicWork(_Program):
+    """The periodic work of the service: the map of Nova, limits, the reconciliation and all else."""
 
     NAME: ClassVar[str] = "diskaudit-reconcile"
 
@@ -174,7 +174,7 @@ class Product:
         end.enter_context(self.api)
         directory.endpoint(sdk.SERVICE_TYPE, self.api.url, *INTERFACES)
         self.manage("limits", "register", "--host-allocated-gib", str(HOST_ALLOCATED_GIB))
-        self.periodic = end.enter_context(Periodic(file))
+        self.work = end.enter_context(PeriodicWork(file))
 
     def manage(self, *words: str) -> str:
         """Run ``nova-diskaudit-manage``; what it prints.

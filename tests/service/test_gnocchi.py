@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from nova_diskaudit.cloud import CloudError
 from nova_diskaudit.cloud import gnocchi as client
-from nova_diskaudit.cmd import manage
+from nova_diskaudit.cmd import manage, reconcile
 from nova_diskaudit.conf import service
 from nova_diskaudit.sinks import gnocchi as sink
 from nova_diskaudit.store import moment
@@ -517,11 +517,12 @@ def test_the_commands(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
 
     rig.nova("one", host="a")
     rig.sees("a", "one", **disks(GIB))
-    assert manage.main([*words, "push"]) == 0
-    assert "7 measures of 1 disks of 1 instances sent" in capsys.readouterr().out
+    task = ["--config-file", str(rig.conf), "--task", "gnocchi"]
+    assert reconcile.main(task) == 0
+    assert "instances 1, disks 1, measures 7" in capsys.readouterr().out
     rig.conf.write_text(rig.conf.read_text().replace("enabled = true", "enabled = false"))
-    assert manage.main([*words, "push"]) == 2
-    assert "enabled is false" in capsys.readouterr().err
+    assert reconcile.main(task) == 2
+    assert "turned off by the configuration" in capsys.readouterr().err
 
 
 def test_a_resource_type_of_an_older_release_is_completed(

@@ -6,22 +6,16 @@ from __future__ import annotations
 import prometheus_client
 
 from nova_diskaudit.api import exposition
-from nova_diskaudit.api.call import Answer, Call, Service
+from nova_diskaudit.api.call import Answer, Call
 from nova_diskaudit.store import host, ledger, rollup, sink, usage
 
 
 def shown(call: Call) -> Answer:
-    """What :func:`text` says."""
-    return Answer(text(call.service), content_type=prometheus_client.CONTENT_TYPE_LATEST)
-
-
-def text(service: Service) -> str:
     """Hosts as they are known now, projects and findings as of the last roll-up.
 
     It is all from the database, so every worker tells the same.
-
-    :raises nova_diskaudit.store.errors.StoreError:
     """
+    service = call.service
     now, engine = service.now(), service.engine
     numbers = exposition.Numbers(
         hosts=host.summed(engine, now=now),
@@ -30,4 +24,5 @@ def text(service: Service) -> str:
         largest=usage.largest(engine, limit=service.metrics_projects, others=exposition.OTHERS),
         gnocchi_sent_at=sink.sent(engine, sink.GNOCCHI).sent_at,
     )
-    return exposition.render(numbers, now)
+    text = exposition.render(numbers, now)
+    return Answer(text, content_type=prometheus_client.CONTENT_TYPE_LATEST)
