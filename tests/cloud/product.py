@@ -97,7 +97,7 @@ class Agent(_Program):
 
 
 class PeriodicWork(_Program):
-    """The periodic work of the service: the map of Nova, limits, the reconciliation and all else."""
+    """The periodic work of the service: the map of Nova, limits, reconciliation and all else."""
 
     NAME: ClassVar[str] = "diskaudit-reconcile"
 
@@ -158,6 +158,8 @@ class Product:
                 **credentials(cloud.keystone.url, user.id, user.password, project),
                 "interval": INTERVAL,
             },
+            # A project that is new is asked about at Placement once it was added up.
+            "rollup": {"interval": 60},
             "limits": {
                 "interval": INTERVAL,
                 "limits_interval": INTERVAL,
