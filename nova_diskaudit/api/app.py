@@ -17,6 +17,7 @@ from oslo_middleware import http_proxy_to_wsgi, request_id
 from nova_diskaudit.api import dispatch, fault, identity, openapi, policy, routes
 from nova_diskaudit.api.call import Service
 from nova_diskaudit.conf import ConfigurationError
+from nova_diskaudit.conf import service as configuration
 
 LOG = logging.getLogger(__name__)
 
@@ -29,16 +30,11 @@ def service_of(conf: cfg.ConfigOpts, engine: sa.Engine) -> Service:
     :raises ConfigurationError: for options that contradict each other.
     """
     keystone = conf.api.auth_strategy == "keystone"
-    nova = keystone if conf.nova.enabled is None else conf.nova.enabled
-    if keystone and not nova:
-        raise ConfigurationError(
-            "[nova] enabled = false needs [api] auth_strategy = noauth: what a host says of "
-            "itself must not decide what a tenant sees"
-        )
     return Service(
         engine=engine,
         enforcer=policy.make(conf),
-        nova=nova,
+        nova=configuration.keeps_map(conf),
+        gnocchi=conf.gnocchi.enabled,
         enrollment=keystone,
         first_report_enrolls=conf.api.enrollment == "first-report",
         takeover_after_seconds=float(conf.api.takeover_after),

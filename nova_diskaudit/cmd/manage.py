@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import signal
 import sys
-import threading
 import uuid
 from typing import Any
 
@@ -77,16 +75,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     renew.add_argument("host", nargs="?", help="only this one (default: all hosts)")
 
-    nova = nouns.add_parser("nova", help="the map of Nova's instances").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
-    refresh = _command(nova, "refresh", _nova_refresh, "ask Nova what changed")
-    refresh.add_argument(
-        "--forever",
-        action="store_true",
-        help="again and again, as [nova] interval says; several may run, one of them works",
-    )
-
     limits.add_to(nouns)
     gnocchi = nouns.add_parser("gnocchi", help="the series in Gnocchi").add_subparsers(
         required=True, metavar="COMMAND"
@@ -94,7 +82,6 @@ def _parser() -> argparse.ArgumentParser:
     _command(
         gnocchi, "setup", _gnocchi_setup, "make the resource type and the archive policy there"
     )
-    _command(gnocchi, "push", _gnocchi_push, "send what changed now")
 
     purge = _command(
         nouns, "purge", _purge, "remove silent hosts and what Nova deleted, as of some time ago"
@@ -183,38 +170,6 @@ def _host_demand_full(database: Any, arguments: argparse.Namespace, conf: Any) -
     return 0 if demanded else 1
 
 
-def _nova_refresh(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
-    from nova_diskaudit.cloud import connection, nova
-    from nova_diskaudit.reconcile import nova_map
-
-    cloud = nova.Nova(connection.connect(conf))
-    if arguments.forever:
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        nova_map.keep(
-            database,
-            cloud,
-            stop=stop,
-            interval_seconds=conf.nova.interval,
-            whole_every_seconds=conf.nova.full_interval,
-        )
-        return 0
-    done = nova_map.refresh(
-        database,
-        cloud,
-        clock=lambda: datetime.datetime.now(datetime.UTC),
-        whole_every_seconds=conf.nova.full_interval,
-    )
-    if not done.ran:
-        print("another process does it now")
-        return 0
-    print(f"{done.instances} instances told, {done.news} of them news")
-    if done.problem is not None:
-        print(done.problem)
-    return 0 if done.problem is None else 1
-
-
 def _gnocchi_setup(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
     from nova_diskaudit.cloud import gnocchi
 
@@ -225,29 +180,6 @@ def _gnocchi_setup(database: Any, arguments: argparse.Namespace, conf: Any) -> i
     made = to.make_archive_policy(policy)
     print(f"archive policy {policy}: {'made' if made else 'is there'}")
     return 0
-
-
-def _gnocchi_push(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
-    from nova_diskaudit.cloud import gnocchi as cloud
-    from nova_diskaudit.sinks import gnocchi
-
-    if not conf.gnocchi.enabled:
-        raise ConfigurationError("[gnocchi] enabled is false")
-    done = gnocchi.push(
-        database,
-        cloud.connect(conf),
-        now=datetime.datetime.now(datetime.UTC),
-        archive_policy=conf.gnocchi.archive_policy,
-        whole_every_seconds=conf.gnocchi.full_interval,
-        parallel=conf.gnocchi.parallel_requests,
-    )
-    print(
-        f"{done.measures} measures of {done.disks} disks of {done.instances} instances sent; "
-        f"{done.made} disks are new there, {done.ended} ended"
-    )
-    if done.refused:
-        print(f"{done.refused} instances are left out: the log tells why")
-    return 1 if done.refused else 0
 
 
 def _purge(database: Any, arguments: argparse.Namespace, conf: Any) -> int:

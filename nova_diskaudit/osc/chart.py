@@ -89,7 +89,7 @@ def _slots(
 def _largest(slots: Sequence[Point | None]) -> Point | None:
     """Of several points in one column that which holds most: peaks must not get lost."""
     there = [point for point in slots if point is not None]
-    return max(there, key=lambda point: point.held_bytes or 0, default=None)
+    return max(there, key=lambda point: [-1 if n is None else n for n in point[1:]], default=None)
 
 
 def _column(point: Point | None, top: int, style: Style) -> str:

@@ -30,6 +30,10 @@ from nova_diskaudit.text import printable
 if TYPE_CHECKING:
     from nova_diskaudit.sdk._proxy import DiskAuditProxy
 
+    _Column = columns.FormattableColumn[Any]
+else:
+    _Column = columns.FormattableColumn  # not generic in older releases
+
 SERVICE_TYPE = "disk-audit"
 _WORDS_LIMIT = 400
 #: Of an error's body. The service's own are short.
@@ -56,7 +60,7 @@ class Answer(NamedTuple):
     below: Callable[[Screen | None], str] | None = None
 
 
-class _Cell(columns.FormattableColumn[Any]):
+class _Cell(_Column):
     """Words in a table that are sorted by what they mean; what is unknown comes last."""
 
     def __init__(self, shown: Shown) -> None:
@@ -189,9 +193,11 @@ def plainly(manager: Any) -> Iterator[None]:
         raise exceptions.CommandError(_unreached(error)) from error
     except (sdk_exceptions.SDKException, ksa_exceptions.ClientException) as error:
         raise exceptions.CommandError(_words(error)) from error
-    except requests.exceptions.JSONDecodeError as error:
-        message = f"What answers there is no {SERVICE_TYPE} service: its answer is not JSON"
-        raise exceptions.CommandError(message) from error
+    except (requests.exceptions.JSONDecodeError, AttributeError, LookupError, TypeError) as error:
+        # --debug shows where.
+        raise exceptions.CommandError(
+            f"What answers there is no {SERVICE_TYPE} service of this release: {_words(error)}"
+        ) from error
 
 
 def _missing(manager: Any) -> str:
@@ -238,7 +244,7 @@ def _detail(error: sdk_exceptions.HttpException) -> str:
             raise ValueError("too long to be read")
         told = response.json()["errors"][0]["detail"]
     except (ValueError, LookupError, TypeError):
-        told = error.details or response.reason or "without a reason"
+        told = response.reason or "without a reason"
     return printable(" ".join(str(told).split()), _WORDS_LIMIT).rstrip(".")
 
 

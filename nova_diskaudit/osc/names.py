@@ -145,6 +145,9 @@ def server(manager: Any, name_or_id: str) -> str:
     """
     if _UUID.fullmatch(name_or_id):
         return _dashed(name_or_id)
+    unasked = f"Nova cannot be asked for a server called {name_or_id!r}: give its id"
+    if manager.auth_ref is None:
+        raise exceptions.CommandError(unasked)
     try:
         compute = manager.sdk_connection.compute
         try:
@@ -160,9 +163,7 @@ def server(manager: Any, name_or_id: str) -> str:
     except (sdk_exceptions.NotFoundException, sdk_exceptions.ForbiddenException) as error:
         raise exceptions.CommandError(f"There is no server {name_or_id!r}") from error
     except _NO_WORD as error:
-        raise exceptions.CommandError(
-            f"Nova cannot be asked for a server called {name_or_id!r}: give its id"
-        ) from error
+        raise exceptions.CommandError(unasked) from error
     return str(found.id)
 
 

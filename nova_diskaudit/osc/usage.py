@@ -278,7 +278,7 @@ def _projects(*, is_long: bool) -> list[Field]:
             count("Stale", "stale"),
             plain("Verified", "verified"),
             Field("Not measured", ("reasons",), words.not_measured),
-            Field("Limits", ("limits",), lambda row: words.limits(row["limits"])),
+            Field("Limits", ("limits",), lambda row: words.limits_in_short(row["limits"])),
             columns.of_time("Computed", "computed_at"),
         ]
     return fields

@@ -15,6 +15,14 @@ from nova_diskaudit.text import between, duration, moment, size
 
 _GIB = 2**30
 _INFO = "info"
+#: What the service's limits are about.
+_LIMITS = {
+    "class:DISK_GB": "promised",
+    "disk_host_allocated_gib": "held",
+    "disk_guest_used_gib": "guests say",
+}
+#: Whether something refuses what goes beyond.
+_ENFORCED = {True: "enforced", False: "for information", None: "perhaps enforced"}
 
 #: Why instances are not measured, by the service's codes, in a clause each. The codes are those of
 #: findings, and some that only a sum over a project knows.
@@ -168,15 +176,24 @@ def not_measured(row: Row) -> str:
 
 
 def limits(entries: Iterable[Mapping[str, Any]]) -> str:
-    """Each limit with what counts against it, and what happens beyond it."""
+    """Each limit with what counts against it, and in the service's words what that means."""
+    return "\n".join(f"{_limit(one)}\n{one['meaning']}" for one in entries) or "-"
+
+
+def limits_in_short(entries: Iterable[Mapping[str, Any]]) -> str:
+    """The same without the words."""
     return "\n".join(map(_limit, entries)) or "-"
 
 
 def _limit(one: Mapping[str, Any]) -> str:
-    most = "no limit" if one["limit_gib"] is None else size(one["limit_gib"] * _GIB)
-    number = "unknown" if one["used_bytes"] is None else size(one["used_bytes"])
-    word = "enforced" if one["enforced"] else "reported only"
-    return f"{one['name']}: {number} of {most}, {word}. {one['meaning']}"
+    name, used = one["name"], one["used_bytes"]
+    called = f"{_LIMITS[name]} ({name})" if name in _LIMITS else name
+    number = "an unknown amount" if used is None else size(used)
+    if one["limit_gib"] is None:
+        return f"{called}: {number}, no limit known"
+    most = one["limit_gib"] * _GIB
+    part = f" ({100 * used / most:.0f} %)" if used is not None and most else ""
+    return f"{called}: {number} of {size(most)}{part}, {_ENFORCED[one['enforced']]}"
 
 
 def age(time: str | None, now: datetime.datetime) -> str:

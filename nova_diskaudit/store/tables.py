@@ -182,7 +182,22 @@ nova_map = sa.Table(
     # the last pass at all, and what it could not see
     sa.Column("refreshed_at", _Moment),
     sa.Column("problem", _Words),
-    # who refreshes it now
+    **_OPTIONS,
+)
+
+#: Periodic work, by the name of the task.
+task = sa.Table(
+    "task",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    # when it is to be done again; null: now
+    sa.Column("due_at", _Moment),
+    # the last time: when it began and ended, when one ended well, and what was wrong with the last
+    sa.Column("began_at", _Moment),
+    sa.Column("ended_at", _Moment),
+    sa.Column("succeeded_at", _Moment),
+    sa.Column("problem", _Words),
+    # who does it now
     sa.Column("holder", _Uuid),
     sa.Column("held_until_at", _Moment),
     **_OPTIONS,

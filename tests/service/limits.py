@@ -89,9 +89,9 @@ class Limits:
     def unset(self, limit_id: str) -> None:
         self._identity.delete(f"/limits/{limit_id}")
 
-    def clear(self) -> None:
+    def clear(self, *, services: bool = True) -> None:
         """Remove all of it, and the services that it was of."""
-        for kind in ("limits", "registered_limits", "services"):
+        for kind in ("limits", "registered_limits", *(["services"] if services else [])):
             for one in self._identity.get(f"/{kind}").json()[kind]:
                 if one.get("type") != "identity":
                     self._identity.delete(f"/{kind}/{one['id']}")

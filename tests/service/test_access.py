@@ -21,6 +21,8 @@ MAY = {
     "GET /": EVERYBODY,
     "GET /healthcheck": EVERYBODY,
     "GET /v1/openapi.json": EVERYBODY,
+    "GET /page": EVERYBODY,
+    "GET /page/{file}": EVERYBODY,
     "GET /metrics": OPERATORS,
     "GET /v1/hosts": OPERATORS,
     "GET /v1/hosts/{host}": OPERATORS,
@@ -89,7 +91,7 @@ def test_head_is_get_without_its_body(stage: Stage, route: str) -> None:
 def _target(stage: Stage, path: str) -> str:
     # Operators have to say whose past they want.
     query = f"?project_id={stage.people.project}" if path.endswith("/history") else ""
-    return path.format(host=HOST, uuid=stage.mine[0]) + query
+    return path.format(file="app.js", host=HOST, uuid=stage.mine[0]) + query
 
 
 def _do(stage: Stage, method: str, target: str, who: str) -> wire.Answer:

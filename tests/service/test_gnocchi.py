@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 import pathlib
 import secrets
 import time
@@ -20,7 +21,7 @@ import sqlalchemy as sa
 
 from nova_diskaudit.cloud import CloudError
 from nova_diskaudit.cloud import gnocchi as client
-from nova_diskaudit.cmd import manage
+from nova_diskaudit.cmd import manage, reconcile
 from nova_diskaudit.conf import service
 from nova_diskaudit.sinks import gnocchi as sink
 from nova_diskaudit.store import moment
@@ -297,6 +298,35 @@ def test_pages_and_requests_of_any_size(
     assert rig.push(4).ended == 14
 
 
+def test_a_pass_is_done_piece_by_piece(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"i{number}" for number in range(5)]
+    for name in names:
+        rig.nova(name, host="a")
+    rig.sees("a", *names, **disks(GIB))
+    monkeypatch.setattr(sink, "_PAGE", 2)
+    some = {"archive_policy": rig.policy, "whole_every_seconds": 1e6}
+    done = [
+        sink.push(rig.engine, rig.to, now=minutes(minute), seconds=0, **some)
+        for minute in range(1, 4)
+    ]
+    assert [(one.instances, one.complete) for one in done] == [(2, False), (2, False), (1, False)]
+    asked: list[int] = []
+
+    class ToldToEnd(Exception):
+        pass
+
+    def go_on() -> None:
+        asked.append(len(asked))
+        raise ToldToEnd
+
+    assert sink.push(rig.engine, rig.to, now=minutes(4), go_on=go_on, **some).complete
+    assert asked == [], "nothing was left"
+    with pytest.raises(ToldToEnd):
+        some["whole_every_seconds"] = 0
+        sink.push(rig.engine, rig.to, now=minutes(5), go_on=go_on, **some)
+    assert rig.push(6).instances == 3, "two were sent before it was told to end"
+
+
 # --- Gnocchi is away --------------------------------------------------------------------------
 
 
@@ -517,11 +547,13 @@ def test_the_commands(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
 
     rig.nova("one", host="a")
     rig.sees("a", "one", **disks(GIB))
-    assert manage.main([*words, "push"]) == 0
-    assert "7 measures of 1 disks of 1 instances sent" in capsys.readouterr().out
+    task = ["--config-file", str(rig.conf), "--task", "gnocchi"]
+    assert reconcile.main([*task, "--format", "json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["tasks"]
+    assert (told["state"], told["facts"]["measures"]) == ("done", 7)
     rig.conf.write_text(rig.conf.read_text().replace("enabled = true", "enabled = false"))
-    assert manage.main([*words, "push"]) == 2
-    assert "enabled is false" in capsys.readouterr().err
+    assert reconcile.main(task) == 2
+    assert "turned off" in capsys.readouterr().err
 
 
 def test_a_resource_type_of_an_older_release_is_completed(

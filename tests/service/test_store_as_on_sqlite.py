@@ -9,6 +9,7 @@ from tests.unit.store.test_quota import *  # noqa: F403
 from tests.unit.store.test_report import *  # noqa: F403
 from tests.unit.store.test_report_model import *  # noqa: F403
 from tests.unit.store.test_sink import *  # noqa: F403
+from tests.unit.store.test_task import *  # noqa: F403
 from tests.unit.store.test_usage import *  # noqa: F403
 
 SERVERS = ("postgresql", "mariadb")

@@ -51,5 +51,5 @@ def _answer(call: Call, name: str) -> Answer:
     known = call.request.if_none_match or ()
     # A proxy that packs what it passes on makes a weak tag of it.
     if any(tag == "*" or tag == found.tag for tag in known):
-        return Answer("", status=304, content_type=found.content_type, headers=headers)
+        return Answer("", status=304, content_type=None, headers=headers)
     return Answer(found.text, content_type=found.content_type, headers=headers)

@@ -2,6 +2,7 @@
 // Lines over time. Where nobody reported there is a gap, and nothing is drawn across it.
 
 import { h, svg } from "./dom.js";
+import { scrolling } from "./parts.js";
 import { readable, size, unknown, utc } from "./words.js";
 
 const HEIGHT = 240;
@@ -137,7 +138,7 @@ function inWords(times, lines) {
 }
 
 function numbers(points, lines) {
-  const body = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The numbers of the chart" });
+  const body = scrolling("The numbers of the chart");
   const fill = () => {
     if (body.childElementCount > 0) return;
     const row = (point, index) =>

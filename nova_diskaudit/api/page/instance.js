@@ -61,7 +61,7 @@ export async function show({ words: [uuid], query, signal, session }) {
       main.length === 0 ? empty("Nothing is known of its disks.") : legend(),
       local.length < 2 ? null : h("section", {}, h("h2", {}, "Its local disks together"), totalBars(instance.totals, { guestReason: silence(instance) })),
       main.map((disk) => oneDisk(disk, instance, actions)),
-      loose.length ? h("section", {}, h("h2", {}, "Filesystems that belong to no single disk"), filesystems(loose)) : null,
+      loose.length ? h("section", {}, h("h2", {}, "Filesystems that belong to no single disk"), filesystems("Filesystems that belong to no single disk, as the guest tells", loose)) : null,
       others.length ? h("details", {}, h("summary", {}, count(others.length, "config drive or CD-ROM", "config drives and CD-ROMs")), others.map((disk) => oneDisk(disk, instance, actions))) : null,
       instance.other_sightings?.length ? sightings(instance.other_sightings) : null,
       history(before, span, ["instances", uuid]),
@@ -112,7 +112,7 @@ function oneDisk(disk, instance, actions) {
     { class: "card disk" },
     h("h2", {}, word(disk.target), " ", h("span", { class: "quiet" }, KINDS[disk.kind] ?? disk.kind, ", ", word([disk.storage, disk.format].filter(Boolean).join(", ")))),
     group([promised(disk, instance), held(disk, instance), ...shared(disk), claimed(disk, instance), used(disk, instance), reclaimable(disk, instance)], { frame: disk.virtual_bytes }),
-    here.length ? filesystems(here) : null,
+    here.length ? filesystems(`Filesystems on ${visible(disk.target)}, as the guest tells`, here) : null,
     disk.findings.length ? findings(disk.findings, narrowed(instance), actions) : null,
     evidence(disk),
   );
@@ -175,8 +175,8 @@ function reclaimable(disk, instance) {
   };
 }
 
-function filesystems(found) {
-  return table("Filesystems, as the guest tells", FILESYSTEMS, found);
+function filesystems(caption, found) {
+  return table(caption, FILESYSTEMS, found);
 }
 
 const FILESYSTEMS = [

@@ -35,9 +35,8 @@ export function table(caption, columns, rows) {
       ),
     ),
   );
-  return h(
-    "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+  return scrolling(
+    caption,
     h(
       "table",
       { role: "table" },
@@ -46,6 +45,20 @@ export function table(caption, columns, rows) {
       h("tbody", { role: "rowgroup" }, body),
     ),
   );
+}
+
+/** What may be wider than the window. Where it is, the keyboard can scroll it; else it is no stop. */
+export function scrolling(caption, ...content) {
+  const frame = h("div", { class: "scroll" }, content);
+  const judge = () => {
+    const isWider = frame.scrollWidth > frame.clientWidth + 1;
+    for (const [name, value] of Object.entries({ tabindex: "0", role: "region", "aria-label": caption })) {
+      if (isWider) frame.setAttribute(name, value);
+      else frame.removeAttribute(name);
+    }
+  };
+  new ResizeObserver(judge).observe(frame);
+  return frame;
 }
 
 /** Ways to ask again, one of which is the way it was asked: `options` are [value, title, address]. */

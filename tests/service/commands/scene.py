@@ -17,9 +17,10 @@ from collections.abc import Iterator, Mapping
 import sqlalchemy as sa
 
 from nova_diskaudit import findings, protocol, record
+from nova_diskaudit.limits import FLAT, GUEST_USED, HOST_ALLOCATED, NOVA_DISK, UNLIMITED
 from nova_diskaudit.reconcile import rollup
 from nova_diskaudit.store import engine as store_engine
-from nova_diskaudit.store import moment, schema, tables
+from nova_diskaudit.store import moment, quota, schema, tables
 from nova_diskaudit.store import report as store_report
 from tests import reports
 from tests.service.people import SERVICE_TYPE
@@ -123,6 +124,7 @@ def set_up(keystone: Keystone, place: Sqlite) -> Iterator[Scene]:
     schema.sync(engine)
     _nova_says(engine, projects, servers, at)
     _report_all(engine, projects, servers, at)
+    _limits_say(engine, projects, at)
     settings: dict[str, dict[str, object]] = {
         "api": {
             "auth_strategy": "keystone",
@@ -360,6 +362,16 @@ def _storage(host: str) -> record.Storage:
         image_cache_bytes=3 * GIB,
         leftovers=(record.Leftover(name="old_resize", host_allocated_bytes=GIB),),
     )
+
+
+def _limits_say(engine: sa.Engine, projects: Mapping[str, str], at: datetime.datetime) -> None:
+    """Keystone's limits, which are the same for everybody, and Placement's claims."""
+    of_all = ((HOST_ALLOCATED, 100), (GUEST_USED, UNLIMITED), (NOVA_DISK, 500))
+    limits = [quota.Limit(quota.EVERYBODY, name, gib, None) for name, gib in of_all]
+    asked = moment.of(at)
+    quota.put_limits(engine, limits, model=FLAT, at=asked)
+    quota.put_claims(engine, {projects["acme"]: 200, projects["evil"]: 40}, at=asked)
+    quota.put_state(engine, nova_enforces=1, claims_at=asked)
 
 
 def _nova_says(

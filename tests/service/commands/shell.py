@@ -69,3 +69,17 @@ def on_terminal(
 
 def _environ(home: str, env: Mapping[str, str]) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": home, "LANG": "C.UTF-8", **env}
+
+
+def evaluated(assignments: str, name: str) -> str:
+    """What a shell's variable holds that has evaluated ``-f shell``."""
+    with tempfile.TemporaryDirectory() as home:
+        done = subprocess.run(
+            ["sh", "-c", f'eval "$1"; printf %s "${name}"', "sh", assignments],
+            cwd=home,
+            capture_output=True,
+            timeout=SECONDS,
+            check=True,
+        )
+        assert not any(pathlib.Path(home).iterdir())
+    return done.stdout.decode()

@@ -32,10 +32,10 @@ class Case(NamedTuple):
 CASES = (
     Case("usage-show", "rosa", "disk usage show", _ONE),
     Case("usage-show-server", "rosa", "disk usage show --server {web}", _ONE),
-    Case("usage-show-hostile", "otto", "disk usage show --server {hostile}", _ONE),
+    Case("usage-show-hostile", "otto", "disk usage show --server {hostile}", ("table", "shell")),
     Case("usage-list", "rosa", "disk usage list", _LIST),
     Case("usage-list-long", "rosa", "disk usage list --long", ("json",)),
-    Case("usage-list-hostile", "otto", "disk usage list", _LIST),
+    Case("usage-list-hostile", "otto", "disk usage list", ("table", "csv", "value")),
     Case("usage-list-all", "auditor", "disk usage list --all-projects -c Name -c Held", _TABLE),
     Case("usage-list-host", "auditor", "disk usage list --host compute-2 -c ID -c Held", _TABLE),
     Case(

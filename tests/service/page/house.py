@@ -53,18 +53,20 @@ class House:
 
 
 @contextlib.contextmanager
-def opened(directory: pathlib.Path, *, hours: int = 0) -> Iterator[House]:
-    """A house with the whole scenery in it.
+def opened(directory: pathlib.Path, *, hours: int = 0, empty: bool = False) -> Iterator[House]:
+    """A house, with the whole scenery in it.
 
     :param hours: of the past.
+    :param empty: without anything.
     """
     conf = service.unread()
     conf([], project=service.PROJECT, prog=service.PROGRAM, default_config_files=[])
     conf.set_override("auth_strategy", "keystone", group="api")
     engine = store_engine.create(f"sqlite:///{directory}/house.sqlite")
     schema.sync(engine)
-    scenery.nova_says(engine, NOW - scenery.MINUTE, {})
-    scenery.fill(engine, NOW, hours=hours)
+    if not empty:
+        scenery.nova_says(engine, NOW - scenery.MINUTE, {})
+        scenery.fill(engine, NOW, hours=hours)
     made = app.service_of(conf, engine)._replace(now=lambda: NOW)
     application = app.assemble(conf, made, lambda inner: by_token(by_headers(inner)))
     house = House(engine)

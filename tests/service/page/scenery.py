@@ -46,6 +46,10 @@ def uuid(name: str) -> str:
     return reports.uuid_of("scenery", name)
 
 
+def domain(name: str) -> str:
+    return f"instance-{int(uuid(name)[:4], 16):08x}"
+
+
 # --- disks and instances ----------------------------------------------------------------------
 
 
@@ -60,7 +64,7 @@ def disk(
     codes: tuple[str, ...] = (),
     **changes: Any,
 ) -> record.Disk:
-    """A disk whose bounds follow from what lies on it; without ``filesystems``: a silent guest."""
+    """A disk whose bounds follow from what lies on it; no ``filesystems``: the guest is silent."""
     claims = None if filesystems is None else _claims(target, filesystems)
     used = verdict.judge_used(virtual, held, claims)
     layer = LayerFacts(
@@ -146,7 +150,7 @@ def instance(
 ) -> protocol.Instance:
     spoken = guest == "answered"
     plain: dict[str, Any] = {
-        "domain": f"instance-{int(uuid(name)[:4], 16):08x}",
+        "domain": domain(name),
         "project_id": project,
         "guest": record.Guest(
             state=guest,
@@ -258,7 +262,7 @@ def _web(name: str, now: datetime.datetime, *, held: int, used: int) -> protocol
 
 def _search(now: datetime.datetime) -> protocol.Instance:
     """A raw disk that is trimmed from time to time: what fstrim gives at least is known."""
-    root = filesystem("vda", int(12.4 * GIB), int(59.0 * GIB))
+    root = filesystem("vda", int(2.4 * GIB), int(59.0 * GIB))
     volume = disk(
         "vdb",
         500 * GIB,

@@ -70,6 +70,12 @@ def test_a_peak_is_not_lost_where_columns_are_many_hours() -> None:
     assert "a column is 10 hours" in " ".join(drawn)
 
 
+def test_what_is_known_is_not_lost_beside_what_is_not() -> None:
+    some = hours((0, None, None), (1, None, GIB), (200, GIB, GIB))
+    drawn = chart.draw(some, HOUR, columns=30, style=ASCII).splitlines()
+    assert drawn[0].startswith("1.00 GiB |+")
+
+
 @pytest.mark.parametrize("columns", [0, 1, 10, 21])
 def test_no_picture_where_there_is_no_room(columns: int) -> None:
     assert chart.draw(hours((0, 1, 1), (1, 2, 2)), HOUR, columns=columns, style=ASCII) == ""

@@ -103,6 +103,12 @@ def test_a_server_that_is_not_found(error: Exception, words: str) -> None:
         names.server(manager(compute=compute), "web")
 
 
+def test_without_a_token_there_is_no_nova() -> None:
+    with pytest.raises(exceptions.CommandError, match="give its id"):
+        names.server(manager(None), "web")
+    assert names.server(manager(None), UUID) == UUID
+
+
 def test_a_host_by_the_id_of_its_hypervisor() -> None:
     found = SimpleNamespace(service_details={"host": "compute-1"})
     compute = SimpleNamespace(get_hypervisor=lambda id: found if id == UUID else None)

@@ -116,28 +116,47 @@ def test_a_narrow_sum_says_when_it_is_not_all() -> None:
     assert words.held(row(host_allocated_unknown=3), key, counter) == "-"
 
 
-def test_limits() -> None:
-    told = [
-        {
-            "name": "class:DISK_GB",
-            "limit_gib": 500,
-            "used_bytes": 200 * GIB,
-            "enforced": True,
-            "meaning": "Nova refuses what goes beyond.",
-        },
-        {
-            "name": "disk_host_allocated_gib",
-            "limit_gib": None,
-            "used_bytes": None,
-            "enforced": False,
-            "meaning": "Only told.",
-        },
-    ]
-    assert words.limits(told).splitlines() == [
-        "class:DISK_GB: 200 GiB of 500 GiB, enforced. Nova refuses what goes beyond.",
-        "disk_host_allocated_gib: unknown of no limit, reported only. Only told.",
-    ]
-    assert words.limits([]) == "-"
+def _limit(name: str, limit: int | None, used: int | None, enforced: bool | None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "limit_gib": limit,
+        "used_bytes": used,
+        "enforced": enforced,
+        "meaning": "So it is.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("limit", "line"),
+    [
+        (
+            _limit("class:DISK_GB", 500, 200 * GIB, True),
+            "promised (class:DISK_GB): 200 GiB of 500 GiB (40 %), enforced",
+        ),
+        (
+            _limit("class:DISK_GB", 1, 0, None),
+            "promised (class:DISK_GB): 0 B of 1.00 GiB (0 %), perhaps enforced",
+        ),
+        (
+            _limit("disk_host_allocated_gib", 100, None, False),
+            "held (disk_host_allocated_gib): an unknown amount of 100 GiB, for information",
+        ),
+        (
+            _limit("disk_guest_used_gib", None, GIB, False),
+            "guests say (disk_guest_used_gib): 1.00 GiB, no limit known",
+        ),
+        (
+            _limit("disk_guest_used_gib", 0, 0, False),
+            "guests say (disk_guest_used_gib): 0 B of 0 B",
+        ),
+        (_limit("of_a_later_release", 1, GIB, False), "of_a_later_release: 1.00 GiB of 1.00 GiB"),
+    ],
+)
+def test_limits(limit: dict[str, Any], line: str) -> None:
+    short = words.limits_in_short([limit])
+    assert short.startswith(line)
+    assert words.limits([limit, limit]) == f"{short}\nSo it is.\n{short}\nSo it is."
+    assert words.limits([]) == words.limits_in_short([]) == "-"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ HOUR = 3600.0
 
 
 @pytest.fixture
-def filled(engine: sa.Engine) -> Cloud:
+def sunk(engine: sa.Engine) -> Cloud:
     some = Cloud(engine)
     some.sees("a", *NAMES)
     for name in NAMES:
@@ -50,36 +50,36 @@ def run(engine: sa.Engine, minute: float, whole: float = HOUR) -> list[str]:
     return found
 
 
-def test_the_first_pass_is_over_everything(engine: sa.Engine, filled: Cloud) -> None:
+def test_the_first_pass_is_over_everything(engine: sa.Engine, sunk: Cloud) -> None:
     assert sink.sent(engine, "s") == sink.Sent(None, None)
     assert run(engine, 10) == UUIDS
     at = moment.of(minutes(10))
     assert sink.sent(engine, "s") == sink.Sent(at, at)
 
 
-def test_then_only_what_changed(engine: sa.Engine, filled: Cloud) -> None:
+def test_then_only_what_changed(engine: sa.Engine, sunk: Cloud) -> None:
     run(engine, 10)
     assert run(engine, 20) == []
-    filled.sees("a", "one", minute=25, state="paused")
+    sunk.sees("a", "one", minute=25, state="paused")
     assert run(engine, 30) == [reports.uuid_of("one")]
     assert run(engine, 40) == []
 
 
-def test_what_was_committed_late_is_not_missed(engine: sa.Engine, filled: Cloud) -> None:
+def test_what_was_committed_late_is_not_missed(engine: sa.Engine, sunk: Cloud) -> None:
     run(engine, 10)
     # Received before the pass began, by a clock that differs or a transaction that waited.
-    filled.sees("a", "one", minute=9, state="paused")
+    sunk.sees("a", "one", minute=9, state="paused")
     assert run(engine, 11) == [reports.uuid_of("one")]
 
 
-def test_everything_again_when_it_is_due(engine: sa.Engine, filled: Cloud) -> None:
+def test_everything_again_when_it_is_due(engine: sa.Engine, sunk: Cloud) -> None:
     run(engine, 10)
     assert run(engine, 69) == []
     assert run(engine, 70) == UUIDS
     assert run(engine, 71) == []
 
 
-def test_a_pass_that_was_broken_off_goes_on(engine: sa.Engine, filled: Cloud) -> None:
+def test_a_pass_that_was_broken_off_goes_on(engine: sa.Engine, sunk: Cloud) -> None:
     one = begin(engine, 10)
     page, last = sink.verified(engine, one, limit=2)
     assert last is not None
@@ -93,42 +93,42 @@ def test_a_pass_that_was_broken_off_goes_on(engine: sa.Engine, filled: Cloud) ->
     assert sink.sent(engine, "s") == sink.Sent(at, at)
 
 
-def test_what_changed_behind_a_pass_is_in_the_next(engine: sa.Engine, filled: Cloud) -> None:
+def test_what_changed_behind_a_pass_is_in_the_next(engine: sa.Engine, sunk: Cloud) -> None:
     one = begin(engine, 10)
     _, last = sink.verified(engine, one, limit=4)
     assert last is not None
     first = next(name for name in NAMES if reports.uuid_of(name) == UUIDS[0])
-    filled.sees("a", *NAMES, minute=12)
-    filled.sees("a", first, minute=13, state="paused")
+    sunk.sees("a", *NAMES, minute=12)
+    sunk.sees("a", first, minute=13, state="paused")
     sink.finish(engine, "s", one)
     assert UUIDS[0] in run(engine, 20)
 
 
-def test_only_what_is_verified(engine: sa.Engine, filled: Cloud) -> None:
-    filled.sees("b", "stranger", minute=2)
-    filled.nova("elsewhere", host="c")
-    filled.sees("b", "stranger", "elsewhere", minute=3)
-    filled.complete(5)
+def test_only_what_is_verified(engine: sa.Engine, sunk: Cloud) -> None:
+    sunk.sees("b", "stranger", minute=2)
+    sunk.nova("elsewhere", host="c")
+    sunk.sees("b", "stranger", "elsewhere", minute=3)
+    sunk.complete(5)
     assert run(engine, 10) == UUIDS
 
 
-def test_what_nova_confirms_later_is_sent_then(engine: sa.Engine, filled: Cloud) -> None:
-    filled.sees("b", "new", minute=5)
+def test_what_nova_confirms_later_is_sent_then(engine: sa.Engine, sunk: Cloud) -> None:
+    sunk.sees("b", "new", minute=5)
     assert run(engine, 10) == UUIDS
-    filled.nova("new", minute=15, host="b")
+    sunk.nova("new", minute=15, host="b")
     assert run(engine, 20) == [reports.uuid_of("new")]
 
 
-def test_one_of_two_hosts(engine: sa.Engine, filled: Cloud) -> None:
-    filled.nova("one", host="a", other_host="b")
-    filled.sees("b", "one", minute=2)
+def test_one_of_two_hosts(engine: sa.Engine, sunk: Cloud) -> None:
+    sunk.nova("one", host="a", other_host="b")
+    sunk.sees("b", "one", minute=2)
     one = begin(engine, 10)
     page, _ = sink.verified(engine, one, limit=10)
     assert [each.host for each in page if each.said.uuid == reports.uuid_of("one")] == ["a"]
 
 
-def test_whose_it_is_by_novas_word(engine: sa.Engine, filled: Cloud) -> None:
-    filled.nova("one", host="a", project_id="blue", user_id="somebody")
+def test_whose_it_is_by_novas_word(engine: sa.Engine, sunk: Cloud) -> None:
+    sunk.nova("one", host="a", project_id="blue", user_id="somebody")
     page, _ = sink.verified(engine, begin(engine, 10), limit=10)
     (one,) = (each for each in page if each.said.uuid == reports.uuid_of("one"))
     assert (one.project_id, one.user_id) == ("blue", "somebody")
@@ -136,10 +136,10 @@ def test_whose_it_is_by_novas_word(engine: sa.Engine, filled: Cloud) -> None:
     assert one.said.as_of == minutes(0)
 
 
-def test_what_ended(engine: sa.Engine, filled: Cloud) -> None:
+def test_what_ended(engine: sa.Engine, sunk: Cloud) -> None:
     run(engine, 10)
     for name, minute in (("one", 20), ("two", 21), ("three", 22)):
-        filled.nova(name, host="a", deleted_at=moment.of(minutes(minute)))
+        sunk.nova(name, host="a", deleted_at=moment.of(minutes(minute)))
     one = begin(engine, 30)
     found: list[sink.Ended] = []
     while page := sink.ended(engine, one, after=found[-1].uuid if found else "", limit=2):
@@ -155,6 +155,6 @@ def test_what_ended(engine: sa.Engine, filled: Cloud) -> None:
     assert sink.ended(engine, begin(engine, 40), after="", limit=10) == []
 
 
-def test_sinks_do_not_know_each_other(engine: sa.Engine, filled: Cloud) -> None:
+def test_sinks_do_not_know_each_other(engine: sa.Engine, sunk: Cloud) -> None:
     run(engine, 10)
     assert sink.begin(engine, "t", now=minutes(20), whole_every_seconds=HOUR).since_at is None

@@ -697,6 +697,16 @@ def test_the_later_observation_of_a_day_stays(life: Life) -> None:
     assert [one.sums.host_allocated_bytes for one in days] == [2 * reports.GIB]
 
 
+def test_what_was_observed_before_yesterday_is_not_written_again(life: Life) -> None:
+    for name, hours in (("i0", 20), ("i1", 40), ("i2", 60)):
+        as_of = life.now - datetime.timedelta(hours=hours)
+        life.report(f"host of {name}", said(name, as_of=as_of))
+        life.nova(name, Named("red", f"host of {name}"))
+    life.roll_up()
+    days = {row.uuid for row in look.rows(life.engine, instance_day)}
+    assert days == {reports.uuid_of("i0")}
+
+
 def test_findings_are_counted_and_unknown_codes_are_one(life: Life) -> None:
     odd = tuple(
         record.Finding(code=f"odd-{number}", severity="info", message="") for number in range(9)

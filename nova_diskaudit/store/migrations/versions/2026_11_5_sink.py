@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "2026_11_5"
-down_revision = "2026_11_3"
+down_revision = "2026_11_4"
 branch_labels = None
 depends_on = None
 
