@@ -48,6 +48,8 @@ class Turn(NamedTuple):
 
     lease: task.Lease
     tell: Tell
+    #: tells whether the process is about to end
+    stop: Callable[[], bool]
 
     @property
     def engine(self) -> sa.Engine:
@@ -124,7 +126,7 @@ def attempt(
     began, begun = clock(), time.monotonic()
     try:
         with _kept(lease):
-            outcome = _run(job, Turn(lease, tell))
+            outcome = _run(job, Turn(lease, tell, stop))
     except BaseException:
         # Told to end, by an exception: whoever comes next need not wait until the lease ends.
         _give_back(lease)

@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import datetime
+import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from oslo_config import cfg
 
+from nova_diskaudit.cloud import CloudError
 from nova_diskaudit.conf import ConfigurationError, service
+from nova_diskaudit.reconcile import runner
 from nova_diskaudit.reconcile.runner import Job, Result, Turn
 
 DAY_SECONDS = 86400.0
+NOVA_MAP = "nova-map"
 
 
 class Task(NamedTuple):
@@ -37,6 +41,65 @@ def _nova_map(conf: cfg.ConfigOpts) -> Callable[[Turn], Result]:
     return lambda turn: _told(
         nova_map.refresh(
             turn.lease, cloud, whole_every_seconds=conf.nova.full_interval, tell=turn.tell
+        )
+    )
+
+
+def _reconciliation(conf: cfg.ConfigOpts) -> Callable[[Turn], Result]:
+    from nova_diskaudit.reconcile import reconciliation
+
+    with_nova, with_placement = service.keeps_map(conf), _with_allocations(conf)
+    steps = [_nova_map(conf)] if with_nova else []
+    allocations = _allocations(conf) if with_placement else None
+
+    def run(turn: Turn) -> Result:
+        # Placement first: an instance that Nova tells of afterwards is at least as new. And both
+        # right before the comparison: what a host reported since cannot be judged.
+        facts: dict[str, Any] = {}
+        problems = []
+        if allocations is not None:
+            try:
+                facts |= allocations(turn).facts
+            except CloudError as error:
+                problems.append(f"Placement: {error}")
+        answers = not problems
+        for step in steps:
+            job = Job(NOVA_MAP, float(conf.nova.interval), step)
+            outcome = runner.attempt(
+                turn.engine,
+                job,
+                holder=str(uuid.uuid4()),
+                clock=turn.lease.clock,
+                if_due=False,
+                tell=turn.tell,
+                stop=turn.stop,
+            )
+            if outcome.problem is not None:
+                problems.append(f"Nova: {outcome.problem}")
+        done = reconciliation.run(
+            turn.lease,
+            nova=with_nova,
+            placement=with_placement,
+            placement_answers=answers,
+            stale_after_seconds=conf.api.stale_after,
+            tell=turn.tell,
+        )
+        return Result({**facts, **done._asdict()}, "; ".join(problems) or None)
+
+    return run
+
+
+def _allocations(conf: cfg.ConfigOpts) -> Callable[[Turn], Result]:
+    from nova_diskaudit.cloud import connection, placement
+    from nova_diskaudit.reconcile import allocations
+
+    cloud = placement.Placement(connection.connect(conf, group="placement"))
+    return lambda turn: _told(
+        allocations.refresh(
+            turn.lease,
+            cloud,
+            whole_every_seconds=conf.reconcile.allocations_full_interval,
+            tell=turn.tell,
         )
     )
 
@@ -112,6 +175,11 @@ def _purge(conf: cfg.ConfigOpts) -> Callable[[Turn], Result]:
     return lambda turn: _told(purge.purge(turn.engine, before=turn.now - age))
 
 
+def _with_allocations(conf: cfg.ConfigOpts) -> bool:
+    enabled: bool | None = conf.reconcile.allocations
+    return service.keeps_map(conf) and enabled is not False
+
+
 def _with_limits(conf: cfg.ConfigOpts) -> bool:
     enabled: bool | None = conf.limits.enabled
     return service.keeps_map(conf) if enabled is None else enabled
@@ -120,18 +188,18 @@ def _with_limits(conf: cfg.ConfigOpts) -> bool:
 #: In the order in which a single run does them: each finds what those before it wrote.
 TASKS = (
     Task(
-        "nova-map",
+        NOVA_MAP,
         "ask Nova whose each instance is, and where",
         service.keeps_map,
         lambda conf: conf.nova.interval,
         _nova_map,
     ),
     Task(
-        "limits",
-        "ask Keystone what each project may hold, and Placement what it was promised",
-        _with_limits,
-        lambda conf: conf.limits.interval,
-        _limits,
+        "reconciliation",
+        "hold what agents report against Nova and Placement",
+        lambda conf: True,
+        lambda conf: conf.reconcile.interval,
+        _reconciliation,
     ),
     Task(
         "roll-up",
@@ -139,6 +207,13 @@ TASKS = (
         lambda conf: True,
         lambda conf: conf.rollup.interval,
         _roll_up,
+    ),
+    Task(
+        "limits",
+        "ask Keystone what each project may hold, and Placement what it was promised",
+        _with_limits,
+        lambda conf: conf.limits.interval,
+        _limits,
     ),
     Task(
         "gnocchi",

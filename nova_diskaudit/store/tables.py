@@ -326,6 +326,41 @@ claim = sa.Table(
     **_OPTIONS,
 )
 
+#: A provider of Placement: a compute node, or a pool that several share.
+provider = sa.Table(
+    "provider",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("uuid", _Uuid, nullable=False, unique=True),
+    sa.Column("name", sa.String(255), nullable=False),
+    # at which its allocations were told; null: they are to be asked for again
+    sa.Column("generation", sa.BigInteger),
+    # by this service's clock: a moment before they were
+    sa.Column("fetched_at", _Moment, nullable=False),
+    **_OPTIONS,
+)
+
+#: What a provider promised a consumer (an instance, or a migration that is open) in GiB of disk.
+allocation = sa.Table(
+    "allocation",
+    metadata,
+    sa.Column("provider_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("uuid", _Uuid, primary_key=True),
+    sa.Column("disk_gb", sa.BigInteger, nullable=False),
+    sa.Index(None, "uuid"),
+    **_OPTIONS,
+)
+
+#: How far ``provider`` and ``allocation`` are right. One row, ``id`` 1.
+allocation_map = sa.Table(
+    "allocation_map",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    # by this service's clock: the begin of the last pass in which Placement told everything
+    sa.Column("complete_at", _Moment),
+    **_OPTIONS,
+)
+
 #: Which application credential may report for which host.
 enrollment = sa.Table(
     "enrollment",

@@ -20,7 +20,7 @@ from keystoneauth1 import adapter
 from tests.lab import chroot
 from tests.services import api, daemon, place
 from tests.services.cloud import Cloud, Person
-from tests.services.keystone import Keystone
+from tests.services.keystone import CONSTRAINTS, Keystone
 
 #: Placement of 2026.2. pyuwsgi is uWSGI as a wheel, so that no compiler runs.
 REQUIREMENTS = ("openstack-placement==16.0.0", "pyuwsgi==2.0.30.post1")
@@ -38,7 +38,7 @@ auth_strategy = keystone
 
 def environment() -> pathlib.Path:
     """The virtual environment; takes half a minute when it is not in the cache."""
-    recipe = repr((REQUIREMENTS, _CONF, sys.version))
+    recipe = repr((REQUIREMENTS, CONSTRAINTS.read_text(), _CONF, sys.version))
     with chroot.cached(f"placement-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}") as path:
         # Its scripts name its path, so it is made where it stays; the mark says that it is whole.
         mark = path / ".complete"
@@ -46,7 +46,7 @@ def environment() -> pathlib.Path:
             shutil.rmtree(path, ignore_errors=True)
             place.run(sys.executable, "-m", "venv", str(path))
             pip = (str(path / "bin/pip"), "--disable-pip-version-check", "install", "--quiet")
-            place.run(*pip, *REQUIREMENTS)
+            place.run(*pip, "--constraint", str(CONSTRAINTS), *REQUIREMENTS)
             empty = path / "empty"
             empty.mkdir()
             conf = empty / "placement.conf"

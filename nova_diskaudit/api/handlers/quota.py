@@ -71,14 +71,9 @@ def _limit(name: str, usage: store.Usage, known: quota.Quota) -> QuotaLimit:
     limit = known.limits.get((usage.project_id, name))
     used = _used(name, usage, known.claims.get(usage.project_id))
     is_set = limit is not None and limit.limit_gib != UNLIMITED
-    enforced = (
-        name == NOVA_DISK
-        and is_set
-        and known.state.nova_enforces is True
-        and known.state.model == FLAT
-    )
+    enforced = _enforced(known.state, is_set) if name == NOVA_DISK else False
     moments = [one for one in (known.state.limits_at, used.as_of) if one is not None]
-    words = (_SUBJECTS[name], used.words, *_words(name, limit, known.state, enforced))
+    words = (_SUBJECTS[name], used.words, *_words(limit, known.state, enforced))
     return QuotaLimit(
         name=name,
         limit_gib=limit.limit_gib if limit is not None and is_set else None,
@@ -89,9 +84,14 @@ def _limit(name: str, usage: store.Usage, known: quota.Quota) -> QuotaLimit:
     )
 
 
-def _words(
-    name: str, limit: quota.Limit | None, state: quota.State, enforced: bool
-) -> Iterable[str]:
+def _enforced(state: quota.State, is_set: bool) -> bool | None:
+    """Whether Nova refuses what goes beyond its limit."""
+    if state.limits_at is not None and (not is_set or state.model != FLAT):
+        return False
+    return state.nova_enforces
+
+
+def _words(limit: quota.Limit | None, state: quota.State, enforced: bool | None) -> Iterable[str]:
     if limit is None:
         yield _NOT_READ if state.limits_at is None else _NOT_SET
         return
@@ -101,7 +101,7 @@ def _words(
         yield _UNLIMITED
     elif enforced:
         yield _ENFORCED
-    elif name == NOVA_DISK and state.nova_enforces is None and state.model == FLAT:
+    elif enforced is None:
         yield _PERHAPS
     else:
         yield _REPORTED

@@ -60,13 +60,7 @@ async function show(isMove = true) {
     return;
   }
   const { path, query } = address();
-  main.setAttribute("aria-busy", "true");
-  const slow = setTimeout(() => {
-    if (!signal.aborted) {
-      put("Loading", h("p", { class: "loading" }, "Loading\u2026"));
-      main.setAttribute("aria-busy", "true");
-    }
-  }, PATIENCE_MILLISECONDS);
+  const answered = wait(signal);
   try {
     const { title, kind = null, content } = await viewed(path, query, signal);
     if (signal.aborted) return;
@@ -81,11 +75,26 @@ async function show(isMove = true) {
     if (error.code === undefined) console.error(error);
     put("Trouble", h("h1", { tabindex: "-1" }, "No answer"), trouble(error.code === undefined ? { title: "This page has a defect", detail: String(error) } : error, () => show()));
   } finally {
-    clearTimeout(slow);
+    answered();
   }
   live.textContent = document.title;
-  if (isMove) main.querySelector("h1")?.focus({ preventScroll: true });
-  if (isMove) scrollTo(0, 0);
+  if (isMove) {
+    main.querySelector("h1")?.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  } else {
+    main.querySelector(".again")?.focus({ preventScroll: true });
+  }
+}
+
+/** Say that an answer is awaited, if it takes long enough to be noticed; the returned ends that. */
+function wait(signal) {
+  main.setAttribute("aria-busy", "true");
+  const slow = setTimeout(() => {
+    if (signal?.aborted) return;
+    put("Loading", h("p", { class: "loading" }, "Loading\u2026"));
+    main.setAttribute("aria-busy", "true");
+  }, PATIENCE_MILLISECONDS);
+  return () => clearTimeout(slow);
 }
 
 async function viewed(path, query, signal) {
@@ -111,7 +120,7 @@ function headed(title, kind) {
     { class: "heading" },
     kind ? h("p", { class: "kind" }, kind) : null,
     h("h1", { tabindex: "-1" }, word(title)),
-    h("p", { class: "read" }, "Read at ", utc(now()).slice(11), " ", h("button", { type: "button", class: "plain-button", click: () => show(false) }, "Read again")),
+    h("p", { class: "read" }, "Read at ", utc(now()).slice(11), " ", h("button", { type: "button", class: "plain-button again", click: () => show(false) }, "Read again")),
   );
 }
 
@@ -218,7 +227,7 @@ function begin(found) {
 }
 
 async function start() {
-  main.setAttribute("aria-busy", "true");
+  const answered = wait();
   try {
     const found = await whoAmI();
     if (found.kind !== "nobody") {
@@ -228,6 +237,8 @@ async function start() {
   } catch (error) {
     put("Trouble", h("h1", { tabindex: "-1" }, "No answer"), trouble(error, start));
     return;
+  } finally {
+    answered();
   }
   show();
 }

@@ -26,6 +26,13 @@ function tick(bytes, scale) {
   return mark;
 }
 
+/** Where a frame ends that is no longer to be seen. */
+function edge(frame, scale) {
+  const mark = tick(frame, scale);
+  mark.className = "edge";
+  return mark;
+}
+
 function share(part, whole) {
   const number = percent(part, whole);
   return number > 0 && number < 1 ? "less than 1 %" : `${Math.round(number)} %`;
@@ -38,6 +45,7 @@ function drawn({ color, low, high = low, best = null }, scale, frame, inWords) {
     frame === null ? null : span("frame", 0, frame, scale),
     span("solid", 0, low, scale),
     span("hatched", low, high, scale),
+    frame !== null && high > frame ? edge(frame, scale) : null,
     best === null ? null : tick(best, scale),
   );
 }

@@ -4,7 +4,7 @@
 import { get, nextMarker } from "./client.js";
 import { at, h } from "./dom.js";
 import { empty, hostLink, instanceLink, pager, severity, shortProjectLink } from "./parts.js";
-import { ago, count, word } from "./words.js";
+import { ago, count, sentences, word } from "./words.js";
 
 const PER_PAGE = 100;
 const SEVERITIES = ["error", "warning", "info"];
@@ -68,14 +68,14 @@ function shown(group, session) {
     "section",
     { class: "card finding" },
     h("h2", {}, h("code", {}, word(first.code)), " ", severity(first.severity), " ", h("span", { class: "quiet" }, count(group.length, "time"))),
-    common ? h("p", {}, word(told[0][0], { class: "message" })) : null,
+    common ? h("p", {}, sentences(told[0][0])) : null,
     first.action ? h("p", { class: "action" }, "What to do: ", first.action) : null,
-    h("ul", { class: "about" }, group.map((one, index) => h("li", {}, about(one, session), said(common ? told[index][1] : one.message)))),
+    h("ul", { class: group.length > 3 ? "about columns" : "about" }, group.map((one, index) => h("li", {}, about(one, session), said(common ? told[index][1] : one.message)))),
   );
 }
 
 function said(text) {
-  return text ? h("p", { class: "said" }, word(text, { class: "message" })) : null;
+  return text ? h("p", { class: "said" }, sentences(text)) : null;
 }
 
 /** The cause, and what was seen: the words of a finding have it in parentheses behind. */

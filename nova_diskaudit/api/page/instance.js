@@ -51,18 +51,21 @@ export async function show({ words: [uuid], query, signal, session }) {
   const others = instance.disks.filter((disk) => !main.includes(disk));
   const placed = new Set(main.map((disk) => disk.target));
   const loose = instance.filesystems.filter((one) => one.place === "spans" || !one.disks.some((target) => placed.has(target)));
+  const isUrgent = instance.findings.some((one) => one.severity !== "info");
+  const ofItself = instance.findings.length ? h("section", {}, h("h2", {}, "About the instance"), findings(instance.findings, narrowed(instance), actions)) : null;
   const local = main.filter((disk) => disk.kind === "local");
   return {
     title: visible(instance.name ?? instance.domain ?? instance.uuid),
     kind: "Instance",
     content: [
       identity(instance, session),
-      instance.findings.length ? h("section", {}, h("h2", {}, "About the instance"), findings(instance.findings, narrowed(instance), actions)) : null,
+      isUrgent ? ofItself : null,
       main.length === 0 ? empty("Nothing is known of its disks.") : legend(),
       local.length < 2 ? null : h("section", {}, h("h2", {}, "Its local disks together"), totalBars(instance.totals, { guestReason: silence(instance) })),
       main.map((disk) => oneDisk(disk, instance, actions)),
       loose.length ? h("section", {}, h("h2", {}, "Filesystems that belong to no single disk"), filesystems("Filesystems that belong to no single disk, as the guest tells", loose)) : null,
       others.length ? h("details", {}, h("summary", {}, count(others.length, "config drive or CD-ROM", "config drives and CD-ROMs")), others.map((disk) => oneDisk(disk, instance, actions))) : null,
+      isUrgent ? null : ofItself,
       instance.other_sightings?.length ? sightings(instance.other_sightings) : null,
       history(before, span, ["instances", uuid]),
     ],

@@ -2,7 +2,7 @@
 // What several views are made of.
 
 import { at, h } from "./dom.js";
-import { ago, count, isStale, name, shortId, unknown, word } from "./words.js";
+import { ago, count, isStale, name, sentences, shortId, unknown, word } from "./words.js";
 
 /** A table that becomes a list of cards where there is no room for it.
  *
@@ -94,7 +94,7 @@ export function trouble({ title, detail, code, status, requestId }, again = null
     "div",
     { class: "trouble", role: "alert" },
     h("h2", {}, word(title ?? "Something went wrong")),
-    detail && detail !== title ? h("p", {}, word(detail, { class: "message" })) : null,
+    detail && detail !== title ? h("p", {}, sentences(detail)) : null,
     h(
       "p",
       { class: "quiet" },
@@ -158,7 +158,7 @@ function inFull(found, narrow, actions) {
         "li",
         {},
         h("p", { class: "finding-head" }, severity(one.severity), " ", h("a", { href: at(["findings"], { code: one.code, ...narrow }) }, h("code", {}, word(one.code)))),
-        one.message ? h("p", {}, word(one.message, { class: "message" })) : null,
+        one.message ? h("p", {}, sentences(one.message)) : null,
         actions.get(one.code) ? h("p", { class: "action" }, "What to do: ", actions.get(one.code)) : null,
       ),
     ),
@@ -182,7 +182,7 @@ export function shortProjectLink(id) {
 }
 
 export function hostLink(host) {
-  return h("a", { href: at(["hosts", host]) }, name(host));
+  return h("a", { href: at(["hosts", host]), class: "host" }, name(host));
 }
 
 export function instanceLink(uuid, called = null) {

@@ -7,7 +7,7 @@ import { at, h } from "./dom.js";
 import { days, history, past } from "./history.js";
 import { empty, facts, pager, projectLink, REASONS, seen, table } from "./parts.js";
 import { reclaimable, sum, totalBars } from "./totals.js";
-import { ago, count, isStale, readable, size, unknown, word } from "./words.js";
+import { ago, count, isStale, readable, sentences, size, unknown, word } from "./words.js";
 
 const PER_PAGE = 50;
 const GIB = 2 ** 30;
@@ -53,7 +53,7 @@ function mainReason({ reasons }, lacks) {
 
 function limitsInShort(limits) {
   const over = limits.filter(isOver);
-  if (over.length) return over.map((one) => h("span", { class: "badge error" }, `over ${one.name}`));
+  if (over.length) return over.map((one) => h("span", { class: "badge error" }, "over ", word(one.name)));
   return h("span", { class: "quiet" }, limits.some((one) => one.limit_gib !== null) ? "within" : "none");
 }
 
@@ -133,14 +133,14 @@ function limit(one) {
   const bytes = most === null ? null : most * GIB;
   const of = bytes === null ? "no limit is set" : ["limit ", size(bytes)];
   const row =
-    used === null
-      ? { label: "Used", low: null, note: of }
-      : { label: "Used", color: isOver(one) ? "over" : "held", low: used, value: [size(used), bytes !== null && isOver(one) ? [" ", h("span", { class: "badge error" }, `${readable(used - bytes)} over`)] : null], note: of };
+    used === null || bytes === null
+      ? { label: "Used", low: null, value: used === null ? unknown() : size(used), note: of }
+      : { label: "Used", color: isOver(one) ? "over" : "held", low: used, value: [size(used), isOver(one) ? [" ", h("span", { class: "badge error" }, `${readable(used - bytes)} over`)] : null], note: of };
   return h(
     "article",
     { class: "card limit" },
-    h("h3", {}, h("code", {}, word(name)), " ", h("span", { class: `badge ${enforced ? "warning" : "info"}` }, enforced ? "enforced" : "reported only")),
-    h("p", {}, word(meaning, { class: "message" })),
+    h("h3", {}, h("code", {}, word(name)), " ", h("span", { class: `badge ${enforced ? "warning" : "info"}` }, enforced ? "enforced" : enforced === null ? "not known if enforced" : "reported only")),
+    h("p", {}, sentences(meaning)),
     group([row], { frame: bytes, whole: "the limit" }),
     time !== null && isStale(time) ? h("p", { class: "quiet" }, "Known ", ago(time), ".") : null,
   );

@@ -8,6 +8,7 @@ const GROUPED = new Intl.NumberFormat("en");
 /** A report that is older is called stale, as the sums of projects do unless they are told otherwise. */
 const STALE_SECONDS = 3600;
 const LONGEST = 200;
+const LONGEST_SENTENCES = 1200;
 const LONGEST_IN_A_CELL = 48;
 
 // Characters that show nothing, or move their neighbours: controls, formats, surrogates, separators
@@ -22,12 +23,13 @@ export function readable(count) {
   let value = count;
   let unit = 0;
   // 1023.95 would be shown as 1024: that is 1.00 of the next unit.
-  while (value >= 1023.5 && unit < UNITS.length - 1) {
+  while (Math.abs(value) >= 1023.5 && unit < UNITS.length - 1) {
     value /= 1024;
     unit += 1;
   }
   if (unit === 0) return `${count} B`;
-  return `${value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0)} ${UNITS[unit]}`;
+  const long = Math.abs(value);
+  return `${value.toFixed(long < 9.995 ? 2 : long < 99.95 ? 1 : 0)} ${UNITS[unit]}`;
 }
 
 /** Bytes to the last one. Sums beyond 8 PiB come to a browser rounded, and that is said. */
@@ -87,7 +89,12 @@ export function word(text, attributes = {}, most = LONGEST) {
   return h("bdi", { ...attributes, title: shown.slice(0, 2000).join("") }, `${shown.slice(0, most).join("")}\u2026`);
 }
 
-/** The same for where there is little room. */
+/** The same of a service or an agent, which may take more words. */
+export function sentences(text) {
+  return word(text, {}, LONGEST_SENTENCES);
+}
+
+/** And for where there is little room. */
 export function name(text) {
   return word(text, {}, LONGEST_IN_A_CELL);
 }

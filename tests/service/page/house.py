@@ -53,11 +53,14 @@ class House:
 
 
 @contextlib.contextmanager
-def opened(directory: pathlib.Path, *, hours: int = 0, empty: bool = False) -> Iterator[House]:
+def opened(
+    directory: pathlib.Path, *, hours: int = 0, empty: bool = False, hostile: bool = True
+) -> Iterator[House]:
     """A house, with the whole scenery in it.
 
     :param hours: of the past.
     :param empty: without anything.
+    :param hostile: whether one of the instances means harm.
     """
     conf = service.unread()
     conf([], project=service.PROJECT, prog=service.PROGRAM, default_config_files=[])
@@ -66,7 +69,8 @@ def opened(directory: pathlib.Path, *, hours: int = 0, empty: bool = False) -> I
     schema.sync(engine)
     if not empty:
         scenery.nova_says(engine, NOW - scenery.MINUTE, {})
-        scenery.fill(engine, NOW, hours=hours)
+        scenery.keystone_and_placement_say(engine, NOW - scenery.MINUTE)
+        scenery.fill(engine, NOW, hours=hours, hostile=hostile)
     made = app.service_of(conf, engine)._replace(now=lambda: NOW)
     application = app.assemble(conf, made, lambda inner: by_token(by_headers(inner)))
     house = House(engine)

@@ -12,11 +12,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nova_diskaudit import findings, protocol, record, verdict
+from nova_diskaudit import findings, limits, protocol, record, verdict
 from nova_diskaudit.attribute import DiskClaims
 from nova_diskaudit.facts import LayerFacts
 from nova_diskaudit.reconcile import rollup
-from nova_diskaudit.store import moment, tables
+from nova_diskaudit.store import moment, quota, tables
 from nova_diskaudit.store import report as store_report
 from tests import reports
 
@@ -176,8 +176,13 @@ def instance(
 # --- who is there -----------------------------------------------------------------------------
 
 
-def instances(now: datetime.datetime) -> dict[str, tuple[protocol.Instance, ...]]:
-    """By host."""
+def instances(
+    now: datetime.datetime, *, hostile: bool = True
+) -> dict[str, tuple[protocol.Instance, ...]]:
+    """By host.
+
+    :param hostile: whether one of them means harm.
+    """
     shop = (
         _database(now),
         _runner(now),
@@ -189,7 +194,7 @@ def instances(now: datetime.datetime) -> dict[str, tuple[protocol.Instance, ...]
     return {
         "compute-1.example.org": shop[:3],
         "compute-2.example.org": (*lab[:2], shop[3]),
-        "compute-3.example.org": (shop[4], *lab[2:], _hostile(now)),
+        "compute-3.example.org": (shop[4], *lab[2:], *([_hostile(now)] if hostile else [])),
         "compute-4.example.org": (_stranger(now), _moved(now)),
     }
 
@@ -440,7 +445,14 @@ def storages(host: str) -> tuple[record.Storage, ...]:
 # --- into the store ---------------------------------------------------------------------------
 
 
-def fill(engine: sa.Engine, now: datetime.datetime, *, hours: int = 0, nova: bool = True) -> None:
+def fill(
+    engine: sa.Engine,
+    now: datetime.datetime,
+    *,
+    hours: int = 0,
+    nova: bool = True,
+    hostile: bool = True,
+) -> None:
     """All of it, as if it had been reported a moment ago; one host has been silent for hours.
 
     :param hours: how much of the past there is as well: less and less the longer ago, with a gap.
@@ -450,7 +462,7 @@ def fill(engine: sa.Engine, now: datetime.datetime, *, hours: int = 0, nova: boo
         if ago in _GAP:
             continue
         at = now - ago * HOUR
-        _report_all(engine, at, 1 - 0.4 * ago / max(hours, 1), last)
+        _report_all(engine, instances(at, hostile=hostile), at, 1 - 0.4 * ago / max(hours, 1), last)
         rollup.run(
             engine,
             now=at,
@@ -462,9 +474,13 @@ def fill(engine: sa.Engine, now: datetime.datetime, *, hours: int = 0, nova: boo
 
 
 def _report_all(
-    engine: sa.Engine, now: datetime.datetime, share: float, last: dict[str, str]
+    engine: sa.Engine,
+    by_host: dict[str, tuple[protocol.Instance, ...]],
+    now: datetime.datetime,
+    share: float,
+    last: dict[str, str],
 ) -> None:
-    for host, here in instances(now).items():
+    for host, here in by_host.items():
         at = now - (200 if host.startswith("compute-4") else 2) * MINUTE
         grown = tuple(_grown(one, share) for one in here)
         id = uuid(f"report of {host} at {at}")
@@ -529,6 +545,21 @@ def nova_says(engine: sa.Engine, now: datetime.datetime, projects: dict[str, str
             sa.insert(tables.nova_map),
             [{"id": 1, "complete_at": at + 1, "listed_at": at + 1, "refreshed_at": at + 1}],
         )
+
+
+def keystone_and_placement_say(engine: sa.Engine, now: datetime.datetime) -> None:
+    """The limits of all projects, those of one that holds too much, and what that was promised."""
+    at = moment.of(now)
+    rows = [
+        (quota.EVERYBODY, limits.HOST_ALLOCATED, 1000),
+        (quota.EVERYBODY, limits.GUEST_USED, limits.UNLIMITED),
+        (quota.EVERYBODY, limits.NOVA_DISK, 1000),
+        (SHOP, limits.HOST_ALLOCATED, 300),
+        (SHOP, limits.NOVA_DISK, 500),
+    ]
+    quota.put_limits(engine, [quota.Limit(*row, None) for row in rows], model=limits.FLAT, at=at)
+    quota.put_claims(engine, {SHOP: 420}, at=at)
+    quota.put_state(engine, nova_enforces=1)
 
 
 def _names() -> dict[str, str]:

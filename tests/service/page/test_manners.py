@@ -13,6 +13,7 @@ import pytest
 from axe_playwright_python import sync_playwright as axe
 from playwright import sync_api
 
+from nova_diskaudit import text
 from nova_diskaudit.store import report as store_report
 from tests import reports
 from tests.service.page import house as houses
@@ -193,6 +194,30 @@ def test_waiting_is_shown_and_who_goes_on_is_not_called_back(house: House, guest
     operator.see("Findings")
     operator.page.wait_for_timeout(2000)
     operator.see("Findings")
+
+
+def test_the_first_question_may_take_its_time(house: House, invite: Invite) -> None:
+    visitor = invite(house.url)
+
+    def slow(environ: dict[str, Any], _: Any) -> Any:
+        if environ["PATH_INFO"] == "/v1/hosts":
+            time.sleep(1.5)
+
+    house.before = slow
+    visitor.open()
+    sync_api.expect(visitor.page.locator(".loading")).to_be_visible()
+    visitor.see("Sign in")
+
+
+def test_who_reads_again_stays_where_they_are(operator: Visitor) -> None:
+    at(operator, "#/instances")
+    again = operator.page.get_by_role("button", name="Read again")
+    before = len(operator.asked)
+    again.focus()
+    again.press("Enter")
+    operator.page.wait_for_function("document.activeElement.innerText === 'Read again'")
+    operator.see("Instances")
+    assert len(operator.asked) > before
 
 
 def test_ages_are_the_service_s_and_not_the_visitor_s(house: House, invite: Invite) -> None:
@@ -503,7 +528,7 @@ def test_a_link_from_elsewhere_leads_to_its_view(house: House, invite: Invite) -
         (10 * 2**20 - 1, "10.0 MiB", "10,485,759 bytes"),
         (2**30 - 1, "1.00 GiB", "1,073,741,823 bytes"),
         (2**53 - 1, "8.00 PiB", "9,007,199,254,740,991 bytes"),
-        (2**63 - 1, "8.00 EiB", "about 9,223,372,036,854,775,808 bytes"),
+        (2**63 - 1, "8.00 EiB", "about 9,223,372,036,854,776,000 bytes"),
         (-5, "-5 B", "-5 bytes"),
         (-3 * 2**30, "-3.00 GiB", "-3,221,225,472 bytes"),
     ],
@@ -511,8 +536,6 @@ def test_a_link_from_elsewhere_leads_to_its_view(house: House, invite: Invite) -
 def test_sizes_are_those_of_the_command_line(
     operator: Visitor, count: int, readable: str, exact: str
 ) -> None:
-    from nova_diskaudit.render import text
-
     told = operator.page.evaluate(
         "count => import('/page/words.js').then(words => "
         "[words.readable(JSON.parse(count)), words.exact(JSON.parse(count))])",

@@ -7,11 +7,9 @@ import json
 import urllib.request
 from typing import Any
 
-import msgspec
 import pytest
 from playwright import sync_api
 
-from nova_diskaudit.api.schemas.usage import QuotaLimit
 from tests.service.page import house as houses
 from tests.service.page import scenery
 from tests.service.page.conftest import Invite
@@ -263,57 +261,39 @@ def test_one_project_with_what_is_not_known_of_it(operator: Visitor) -> None:
     text = operator.text()
     assert "What is held is known of 3 of 4 instances, what the guests use of 1." in text
     assert "1 instance without what it holds: storage-unresponsive" in text
-    assert "No limit is known for this project." in text
     assert "without 1 disk" in str(operator.bar("Held")["text"])
 
 
-def test_usage_beside_limits(guest: Invite) -> None:
-    limits = (
-        QuotaLimit(
-            name="disk_host_allocated_gib",
-            limit_gib=300,
-            used_bytes=335 * GIB,
-            enforced=False,
-            meaning="What the storage holds for you. Nothing is refused beyond it.",
-            as_of=houses.NOW,
-        ),
-        QuotaLimit(
-            name="class:DISK_GB",
-            limit_gib=1000,
-            used_bytes=420 * GIB,
-            enforced=True,
-            meaning="What Nova lets you claim.",
-            as_of=houses.NOW,
-        ),
-        QuotaLimit(
-            name="disk_guest_used_gib",
-            limit_gib=None,
-            used_bytes=None,
-            enforced=False,
-            meaning="What your guests use.",
-            as_of=None,
-        ),
-    )
-
-    def with_limits(route: sync_api.Route) -> None:
-        told = route.fetch().json()
-        for usage in told["usages"]:
-            usage["limits"] = msgspec.to_builtins(limits)
-        route.fulfill(json=told)
-
-    tenant = guest(houses.TENANT)
-    tenant.page.route("**/v1/usages?*", with_limits)
-    tenant.page.get_by_role("button", name="Read again").click()
-    sync_api.expect(tenant.page.locator(".limit")).to_have_count(3)
-    held, claim, none = (f".limit:nth-of-type({number})" for number in (1, 2, 3))
+def test_usage_beside_limits(tenant: Visitor) -> None:
+    limits = tenant.page.locator(".limit")
+    assert limits.locator("h3").all_inner_texts() == [
+        "disk_host_allocated_gib reported only",
+        "disk_guest_used_gib reported only",
+        "class:DISK_GB enforced",
+    ]
+    held, guest, claim = (f".limit:nth-of-type({number})" for number in (1, 2, 3))
     over = tenant.bar("Used", within=held)
-    assert over["text"] == "335 GiB 35.0 GiB over limit 300 GiB"
+    assert over["text"] == "335 GiB 35.1 GiB over limit 300 GiB"
     assert over["solid"] == [0, pytest.approx(335 / 300, abs=0.01)]
-    assert tenant.bar("Used", within=claim)["text"] == "420 GiB limit 1000 GiB"
-    assert tenant.bar("Used", within=claim)["said"] == "42 % of the limit"
-    assert tenant.bar("Used", within=none)["text"] == "unknown no limit is set"
-    assert "reported only" in tenant.page.inner_text(held)
-    assert "enforced" in tenant.page.inner_text(claim)
+    assert tenant.bar("Used", within=claim)["text"] == "420 GiB limit 500 GiB"
+    assert tenant.bar("Used", within=claim)["said"] == "84 % of the limit"
+    bar = tenant.bar("Used", within=guest)  # a part of nothing
+    assert (bar["text"], bar["has_bar"]) == ("81.0 GiB no limit is set", False)
+    assert "nothing refuses what goes beyond it" in tenant.page.inner_text(held)
+    assert "It is a promise, not a measurement" in tenant.page.inner_text(claim)
+
+
+def test_what_is_used_of_a_limit_may_be_unknown(operator: Visitor) -> None:
+    operator.go(f"#/projects/{scenery.SMALL}", scenery.SMALL)
+    bar = operator.bar("Used", within=".limit:nth-of-type(3)")
+    assert (bar["text"], bar["has_bar"]) == ("unknown limit 1000 GiB", False)
+    operator.go("#/projects", "Projects")
+    limits = {row["Project"]: row["Limits"] for row in operator.rows()}
+    assert limits == {
+        scenery.SHOP: "over disk_host_allocated_gib",
+        scenery.LAB: "within",
+        scenery.SMALL: "within",
+    }
 
 
 def test_the_past_has_gaps_where_nobody_reported(operator: Visitor, house: House) -> None:

@@ -28,7 +28,9 @@ def chromium() -> Iterator[Browser]:
     assert program is not None, "Chromium is not installed (Debian: chromium)"
     with sync_api.sync_playwright() as playwright:
         # Its sandbox cannot be had by root.
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-lcd-text"]
+        )
         try:
             yield browser
         finally:

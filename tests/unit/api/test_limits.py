@@ -72,7 +72,7 @@ def test_three_limits(red: Client) -> None:
     } == {
         HOST_ALLOCATED: (100, 2 * GIB, False),
         GUEST_USED: (None, GIB, False),
-        NOVA_DISK: (50, 40 * GIB, False),
+        NOVA_DISK: (50, 40 * GIB, None),
     }
     # the report is older than what Keystone said
     assert found[HOST_ALLOCATED]["as_of"] == "2026-01-02T03:04:05Z"
@@ -111,8 +111,9 @@ def test_on_one_machine_there_are_none(alone: Client) -> None:
 
 def test_before_anything_was_read(red: Client) -> None:
     found = limits(red)
+    assert [one["enforced"] for one in found.values()] == [False, False, None]
     for one in found.values():
-        assert one["limit_gib"] is None and not one["enforced"]
+        assert one["limit_gib"] is None
         assert "not read from Keystone yet" in one["meaning"]
     assert found[HOST_ALLOCATED]["used_bytes"] == 2 * GIB
     assert found[NOVA_DISK]["used_bytes"] is None
@@ -132,7 +133,7 @@ def test_limits_that_nobody_registered(red: Client) -> None:
     [
         (True, 50, FLAT, True, "Nova refuses a server that would go beyond"),
         (False, 50, FLAT, False, "nothing refuses"),
-        (None, 50, FLAT, False, "is not known here"),
+        (None, 50, FLAT, None, "is not known here"),
         (True, UNLIMITED, FLAT, False, "it is unlimited"),
         (None, UNLIMITED, FLAT, False, "it is unlimited"),
         # oslo.limit does not know it
@@ -141,7 +142,7 @@ def test_limits_that_nobody_registered(red: Client) -> None:
     ],
 )
 def test_whether_nova_refuses(
-    red: Client, nova_enforces: bool | None, gib: int, model: str, enforced: bool, says: str
+    red: Client, nova_enforces: bool | None, gib: int, model: str, enforced: bool | None, says: str
 ) -> None:
     keystone_said(red, everybody(NOVA_DISK, gib), model=model, nova_enforces=nova_enforces)
     one = limits(red)[NOVA_DISK]

@@ -76,7 +76,7 @@ def test_a_tenant_without_data_gets_an_entry(client: Client) -> None:
     assert one["computed_at"] == "2026-01-02T03:04:05Z"
     assert one["coverage"] == ZERO
     assert set(one["totals"].values()) == {0}
-    assert one["limits"] == []
+    assert [limit["limit_gib"] for limit in one["limits"]] == [None, None, None]
 
 
 def test_old_reports_are_stale(tmp_path: pathlib.Path) -> None:
