@@ -1,0 +1,582 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How time and memory grow with the work: domains, disks, backing chains, mounts of a guest.
+
+    python -m tests.bench.peers.curves --json curves.json --pictures doc/source/images
+
+Each curve has a private libvirtd. At each of its points, in turn and repeatedly:
+
+``bulk``
+    bare ``getAllDomainStats(BLOCK)`` on a connection that is open: the line to compare with
+``audit``
+    ``nova-diskaudit audit``, a whole process, guests asked; its memory in a run of its own
+``full_cycle``, ``quiet_cycle``
+    the agent's engine, warm (:mod:`tests.bench.peers.cycles`): without the start of a process, so
+    that growth has nothing to hide behind
+``bare_agent``
+    on the curve of mounts: one bare ``guest-get-fsinfo`` for each guest
+
+and what was reported is checked, so that nothing is fast by leaving something out. How fast each
+of them grows is fitted (:mod:`tests.bench.peers.growth`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import libvirt
+import libvirt_qemu
+
+from tests.bench import fleet
+from tests.bench.peers import pictures
+from tests.bench.peers.growth import LINEAR, growth, upper_half
+from tests.bench.processes import cpu_seconds, pss_bytes, tree
+from tests.lab.domain import GIB, MIB, Disk, Domain
+from tests.lab.hypervisor import STACKS, Hypervisor
+from tests.lab.machine import Machine, await_true, boot
+
+_TOOL = os.path.join(os.path.dirname(sys.executable), "nova-diskaudit")
+_MIB = 2**20
+_SAMPLE_SECONDS = 0.02
+_LETTERS = "abcdefghijklmnopqrstuvwx"
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """The points of each curve, and how much of everything else there is at each."""
+
+    domains: tuple[int, ...] = (10, 30, 100, 200, 300)
+    disks: tuple[int, ...] = (1, 2, 4, 8, 16, 24)
+    chains: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    mounts: tuple[int, ...] = (1, 10, 50, 100, 200)
+    #: domains on the curves of disks and chains
+    members: int = 10
+    #: on the curve of mounts
+    guests: int = 3
+    rounds: int = 5
+    quiet_cycles: int = 20
+
+
+SMOKE = Size((2, 4), (1, 3), (1, 3), (1, 20), members=2, guests=1, rounds=1, quiet_cycles=2)
+
+
+class CurveError(RuntimeError):
+    """What was looked at is not what was reported, so that its time means nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A host as it is at one point, and what must be found there."""
+
+    x: int
+    domains: int
+    disks: int
+    #: bytes of all layers below the top ones, by domain
+    backing: dict[str, int] = dataclasses.field(default_factory=dict)
+    #: guests whose agent answers, and how many filesystems each of them tells of
+    guests: tuple[Machine, ...] = ()
+    mounts: int = 0
+
+
+Points = Callable[[Hypervisor, Size], Iterator[Point]]
+
+
+# -- the hosts --------------------------------------------------------------------------------
+
+
+def _start(hypervisor: Hypervisor, domains: Sequence[Domain]) -> None:
+    connection = libvirt.open(hypervisor.uri)
+    try:
+        for domain in domains:
+            for disk in domain.disks:
+                disk.make(domain.name, hypervisor)
+            xml = domain.xml(hypervisor.workdir, None)
+            connection.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED)
+    finally:
+        connection.close()
+
+
+def _end_all(hypervisor: Hypervisor) -> None:
+    connection = libvirt.open(hypervisor.uri)
+    try:
+        for domain in connection.listAllDomains():
+            domain.destroy()
+    finally:
+        connection.close()
+
+
+def _by_domains(hypervisor: Hypervisor, size: Size) -> Iterator[Point]:
+    """Two disks each: a qcow2 overlay on a base that all share, and a sparse raw file."""
+    hypervisor.run("truncate", "-s", "64M", str(hypervisor.workdir / "base.raw"))
+    there = 0
+    for count in size.domains:
+        _start(hypervisor, [fleet.member(number) for number in range(there, count)])
+        there = count
+        yield Point(count, count, 2 * count)
+
+
+def _by_disks(hypervisor: Hypervisor, size: Size) -> Iterator[Point]:
+    """Sparse raw files."""
+    for count in size.disks:
+        disks = tuple(Disk(f"vd{letter}", GIB) for letter in _LETTERS[:count])
+        names = [f"disks-{count}-{number}" for number in range(size.members)]
+        _start(hypervisor, [Domain(name, disks, paused=True) for name in names])
+        yield Point(count, size.members, size.members * count)
+        _end_all(hypervisor)
+
+
+def _layers(path: pathlib.Path, depth: int) -> list[pathlib.Path]:
+    """The files of a chain, the top first."""
+    return [path, *(path.with_suffix(f".{number}") for number in range(depth - 1))]
+
+
+def _chain(depth: int) -> Disk:
+    def prepare(hypervisor: Hypervisor, path: pathlib.Path) -> None:
+        *overlays, base = _layers(path, depth)
+        lines = ["set -e", f"qemu-img create -q -f qcow2 {base} 1G"]
+        below = base
+        for layer in reversed(overlays):
+            # -u: opening all that lies below for each of them is not what is measured
+            lines.append(f"qemu-img create -q -u -f qcow2 -F qcow2 -b {below} {layer} 1G")
+            below = layer
+        hypervisor.run("sh", "-c", "\n".join(lines))
+
+    return Disk("vda", GIB, "qcow2", prepare=prepare)
+
+
+def _by_chains(hypervisor: Hypervisor, size: Size) -> Iterator[Point]:
+    """One disk each, of so many layers of its own; 1 is an image without a backing file."""
+    for depth in size.chains:
+        domains = [
+            Domain(f"chain-{depth}-{number}", (_chain(depth),), paused=True)
+            for number in range(size.members)
+        ]
+        _start(hypervisor, domains)
+        backing = {}
+        for domain in domains:
+            _, *below = _layers(domain.disks[0].path(domain.name, hypervisor.workdir), depth)
+            backing[domain.name] = sum(layer.stat().st_blocks * 512 for layer in below)
+        yield Point(depth, size.members, size.members, backing)
+        _end_all(hypervisor)
+
+
+def _says(count: int, serial: str) -> tuple[tuple[str, str], ...]:
+    """Files of an agent that tells of so many filesystems, each on a partition of its own."""
+    each = 64 * MIB // count // 4096 * 4096
+    found = [
+        {
+            "name": f"vdb{number}",
+            "mountpoint": f"/srv/volumes/tenant-{number:04d}/data",
+            "type": "ext4",
+            "used-bytes": each // 4,
+            "total-bytes": each,
+            "disk": [
+                {
+                    "bus-type": "virtio",
+                    "bus": 0,
+                    "unit": 0,
+                    "target": 0,
+                    "pci-controller": {"domain": 0, "bus": 0, "slot": 5, "function": 0},
+                    "serial": serial,
+                    "dev": f"/dev/vdb{number}",
+                }
+            ],
+        }
+        for number in range(1, count + 1)
+    ]
+    info = {"version": "8.2.0", "supported_commands": []}
+    return (
+        (f"/lab/mounts-{count}/guest-get-fsinfo", json.dumps({"return": found}) + "\n"),
+        (f"/lab/mounts-{count}/guest-info", json.dumps({"return": info}) + "\n"),
+    )
+
+
+def _by_mounts(hypervisor: Hypervisor, size: Size) -> Iterator[Point]:
+    """Really booted guests, in which a program in the place of the agent answers from a file."""
+    guests: list[Machine] = []
+    try:
+        for number in range(size.guests):
+            serial = f"mounts-{number}"
+            files = tuple(file for count in size.mounts for file in _says(count, serial))
+            disks = (Disk("vda", 64 * MIB), Disk("vdb", 64 * MIB, serial=serial))
+            spec = Domain(f"mounts-{number}", disks, ":\n", files, small=True)
+            guests.append(boot(hypervisor, spec))
+        for count in size.mounts:
+            for machine in guests:
+                machine.run("agent_end")
+                _await_channel(machine, "disconnected")
+                machine.run(f"agent_script /lab/fake-agent /lab/mounts-{count}")
+                _await_channel(machine, "connected")
+            yield Point(count, len(guests), 2 * len(guests), guests=tuple(guests), mounts=count)
+    finally:
+        for machine in guests:
+            machine.stop()
+
+
+def _await_channel(machine: Machine, state: str) -> None:
+    await_true(f"{machine.spec.name}'s agent is {state}", lambda: machine.channel_state() == state)
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """``unit`` is what stands on the axis."""
+
+    key: str
+    title: str
+    unit: str
+    points: Points
+
+
+CURVES = (
+    Curve("domains", "domains of two disks each", "domains", _by_domains),
+    Curve("disks", "disks of a domain", "disks per domain", _by_disks),
+    Curve("chains", "layers of a backing chain", "layers per disk", _by_chains),
+    Curve("mounts", "filesystems that a guest tells of", "mounts per guest", _by_mounts),
+)
+KEYS = tuple(curve.key for curve in CURVES)
+
+
+# -- the meters -------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class _Spent:
+    """Seconds of each time, and processor seconds of all of them."""
+
+    libvirtd: int
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    _client: float = 0.0
+    _server: float = 0.0
+
+    def add(self, work: Callable[[], object]) -> None:
+        client, server, begun = _own_cpu(), cpu_seconds({self.libvirtd}), time.perf_counter()
+        work()
+        self.seconds.append(time.perf_counter() - begun)
+        self._client += _own_cpu() - client
+        self._server += cpu_seconds({self.libvirtd}) - server
+
+    def told(self) -> dict[str, Any]:
+        return {
+            "seconds": self.seconds,
+            "client_cpu_seconds": self._client / len(self.seconds),
+            "libvirtd_cpu_seconds": self._server / len(self.seconds),
+        }
+
+
+def _own_cpu() -> float:
+    """Ours, and that of the children that we have waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def _audit_command(uri: str) -> list[str]:
+    return [_TOOL, "audit", "--connect", uri, "--format", "json"]
+
+
+def _audit(uri: str, point: Point) -> None:
+    done = subprocess.run(_audit_command(uri), stdout=subprocess.PIPE, check=True)
+    check(json.loads(done.stdout), point)
+
+
+def check(report: dict[str, Any], point: Point) -> None:
+    """That everything was found and told of.
+
+    :raises CurveError: when not.
+    """
+    instances = report["instances"]
+    disks = [disk for instance in instances for disk in instance["disks"]]
+    found = {
+        "domains": len(instances),
+        "disks with the bytes held": sum(d["host_allocated_bytes"] is not None for d in disks),
+        "disks with libvirt's evidence": sum(d["libvirt"] is not None for d in disks),
+        "filesystems": sum(len(instance["filesystems"]) for instance in instances),
+    }
+    wanted = {
+        "domains": point.domains,
+        "disks with the bytes held": point.disks,
+        "disks with libvirt's evidence": point.disks,
+        "filesystems": len(point.guests) * point.mounts,
+    }
+    if found != wanted:
+        raise CurveError(f"at {point.x}: found {found}, there are {wanted}")
+    if point.backing:
+        told = {one["domain"]: one["disks"][0]["backing_bytes"] for one in instances}
+        if told != point.backing:
+            raise CurveError(f"at {point.x}: chains hold {point.backing}, told {told}")
+
+
+def _peak_pss(uri: str) -> int:
+    process = subprocess.Popen(_audit_command(uri), stdout=subprocess.DEVNULL)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, pss_bytes(tree(process.pid)))
+        time.sleep(_SAMPLE_SECONDS)
+    return peak
+
+
+def _bare_agent(point: Point) -> None:
+    for machine in point.guests:
+        libvirt_qemu.qemuAgentCommand(machine.domain, '{"execute": "guest-get-fsinfo"}', 10, 0)
+
+
+def _meter(hypervisor: Hypervisor, point: Point, size: Size) -> dict[str, Any]:
+    uri, pid = hypervisor.uri, hypervisor.pid
+    spent = {"bulk": _Spent(pid), "audit": _Spent(pid)}
+    work: dict[str, Callable[[], object]] = {"audit": lambda: _audit(uri, point)}
+    connection = libvirt.openReadOnly(uri)
+    try:
+        work["bulk"] = lambda: connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_BLOCK)
+        if point.guests:
+            spent["bare_agent"] = _Spent(pid)
+            work["bare_agent"] = lambda: _bare_agent(point)
+        for name in spent:  # a first time that does not count
+            work[name]()
+        for _ in range(size.rounds):
+            for name, one in spent.items():
+                one.add(work[name])
+    finally:
+        connection.close()
+    told: dict[str, Any] = {name: one.told() for name, one in spent.items()}
+    told["audit"]["peak_pss_bytes"] = _peak_pss(uri)
+    command = [sys.executable, "-m", "tests.bench.peers.cycles", uri, str(pid)]
+    rounds = (str(size.rounds), str(size.quiet_cycles))
+    done = subprocess.run([*command, *rounds], stdout=subprocess.PIPE, check=True)
+    told |= json.loads(done.stdout)
+    if (quiet := told["quiet_cycle"]["quiet"]) != point.domains:
+        raise CurveError(f"at {point.x}: {quiet} of {point.domains} domains were quiet")
+    return {"x": point.x, "domains": point.domains, "disks": point.disks, **told}
+
+
+def measure(
+    size: Size,
+    stack: str = "host",
+    only: Sequence[str] = KEYS,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """The curves, as what can be written as JSON.
+
+    :raises CurveError: when an audit did not tell of everything.
+    """
+    curves: dict[str, Any] = {}
+    start: dict[str, Any] | None = None
+    for curve in (curve for curve in CURVES if curve.key in only):
+        with Hypervisor(stack) as hypervisor, contextlib.ExitStack() as end:
+            if start is None:
+                # What an audit takes that has next to nothing to do.
+                _start(hypervisor, [Domain("alone", (Disk("vda", GIB),), paused=True)])
+                start = _meter(hypervisor, Point(1, 1, 1), size)["audit"]
+                _end_all(hypervisor)
+            points = curve.points(hypervisor, size)
+            end.callback(points.close)  # type: ignore[attr-defined]
+            told = []
+            for point in points:
+                begun = time.monotonic()
+                told.append(_meter(hypervisor, point, size))
+                say(f"{curve.key} {point.x}: measured in {time.monotonic() - begun:.0f} s")
+        curves[curve.key] = {
+            "title": curve.title,
+            "unit": curve.unit,
+            "points": told,
+            "growth": _growth(told, start),
+        }
+    return {"start": start, "rounds": size.rounds, "curves": curves}
+
+
+#: what is drawn and fitted: label, entry of a point, member of it
+SERIES = {
+    "bulk": ("bare getAllDomainStats(BLOCK)", "bulk", "seconds"),
+    "bare_agent": ("bare guest-get-fsinfo of each guest", "bare_agent", "seconds"),
+    "audit": ("audit, whole process", "audit", "seconds"),
+    "full_cycle": ("agent, full cycle", "full_cycle", "seconds"),
+    "quiet_cycle": ("agent, quiet cycle", "quiet_cycle", "seconds"),
+    "audit_cpu": ("audit: processor, libvirtd's included", "audit", "cpu"),
+    "full_cycle_cpu": ("agent, full cycle: processor, libvirtd's included", "full_cycle", "cpu"),
+    "audit_memory": ("audit: memory at its largest", "audit", "peak_pss_bytes"),
+    "agent_memory": ("agent's engine: memory", "full_cycle", "pss_bytes"),
+}
+_OURS = tuple(key for key in SERIES if not key.startswith("bare") and key != "bulk")
+_PEERS = ("bulk", "bare_agent")
+
+
+def _value(entry: dict[str, Any], member: str) -> float:
+    if member == "seconds":
+        return statistics.median(entry["seconds"])
+    if member == "cpu":
+        return float(entry["client_cpu_seconds"] + entry["libvirtd_cpu_seconds"])
+    return float(entry[member])
+
+
+def values(points: Sequence[dict[str, Any]], key: str) -> list[float]:
+    """A series by its points; empty where it was not measured."""
+    _, entry, member = SERIES[key]
+    return [_value(point[entry], member) for point in points if entry in point]
+
+
+def _growth(points: Sequence[dict[str, Any]], start: dict[str, Any]) -> dict[str, Any]:
+    """Of each series; what the start of a process takes is taken off an audit's."""
+    sizes = [point["x"] for point in points]
+    found = {}
+    for key, (_, entry, member) in SERIES.items():
+        if series := values(points, key):
+            constant = _value(start, member) if entry == "audit" else 0.0
+            grown = growth(sizes, series, constant)
+            found[key] = dataclasses.asdict(grown) | {"linear_at_most": grown.is_linear_at_most}
+    return found
+
+
+def faster_than_linear(measured: dict[str, Any]) -> list[str]:
+    """Where something of ours grows faster than linearly: curve, series and exponent."""
+    return [
+        f"{SERIES[key][0]} with {curve['unit']}: {found['exponent']:.2f}"
+        for curve in measured["curves"].values()
+        for key, found in curve["growth"].items()
+        if key in _OURS and not found["linear_at_most"]
+    ]
+
+
+# -- what is shown ----------------------------------------------------------------------------
+
+
+def render(measured: dict[str, Any]) -> str:
+    """The points and the growth of each curve as Markdown."""
+    start = measured["start"]
+    lines = [
+        f"An audit of one domain with one disk: {_value(start, 'seconds'):.2f} s, "
+        f"{start['peak_pss_bytes'] / _MIB:.1f} MiB. Medians of {measured['rounds']} rounds; "
+        "processor time is the client's and libvirtd's."
+    ]
+    for curve in measured["curves"].values():
+        lines += ["", f"### {curve['title']}", "", *_points(curve), "", *_growths(curve)]
+    found = faster_than_linear(measured)
+    lines += [
+        "",
+        "Nothing of ours grows faster than linearly "
+        f"(no exponent above {LINEAR:g}): **{'no' if found else 'yes'}**"
+        + "".join(f"\n* {one}" for one in found),
+    ]
+    return "\n".join(lines)
+
+
+def _points(curve: dict[str, Any]) -> list[str]:
+    points = curve["points"]
+    bare_agent = "bare_agent" in points[0]
+    head = [
+        curve["unit"],
+        "bulk (ms)",
+        *(["bare agent calls (ms)"] if bare_agent else []),
+        "audit (ms)",
+        "its CPU + libvirtd's (ms)",
+        "its memory (MiB)",
+        "full cycle (ms)",
+        "its CPU + libvirtd's (ms)",
+        "quiet cycle (ms)",
+    ]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for point in points:
+        audit, full, quiet = point["audit"], point["full_cycle"], point["quiet_cycle"]
+        cells = [
+            str(point["x"]),
+            _ms(_value(point["bulk"], "seconds")),
+            *([_ms(_value(point["bare_agent"], "seconds"))] if bare_agent else []),
+            _ms(_value(audit, "seconds")),
+            f"{_ms(audit['client_cpu_seconds'])} + {_ms(audit['libvirtd_cpu_seconds'])}",
+            f"{audit['peak_pss_bytes'] / _MIB:.1f}",
+            _ms(_value(full, "seconds")),
+            f"{_ms(full['client_cpu_seconds'])} + {_ms(full['libvirtd_cpu_seconds'])}",
+            _ms(_value(quiet, "seconds")),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.3g}" if seconds < 0.1 else f"{seconds * 1000:.0f}"
+
+
+def _growths(curve: dict[str, Any]) -> list[str]:
+    sizes = [point["x"] for point in curve["points"]]
+    fitted = ", ".join(map(str, sizes[upper_half(sizes) :]))
+    lines = [f"| grows with a power of {curve['unit']} ({fitted}) | exponent |", "|---|---|"]
+    for key, found in curve["growth"].items():
+        exponent = found["exponent"]
+        said = found["why"] if exponent is None else f"{exponent:.2f}"
+        lines.append(f"| {SERIES[key][0]} | {said} |")
+    return lines
+
+
+def draw(measured: dict[str, Any], directory: pathlib.Path) -> list[pathlib.Path]:
+    """Two pictures of each curve: time, and memory."""
+    made = []
+    for key, curve in measured["curves"].items():
+        x = curve["unit"], [point["x"] for point in curve["points"]]
+        time_lines = _lines(curve, (*_PEERS, "audit", "full_cycle", "quiet_cycle"), 1000)
+        memory_lines = _lines(curve, ("audit_memory", "agent_memory"), 1 / _MIB)
+        made += [
+            pictures.lines(
+                directory / f"curve-{key}-time.svg",
+                title=f"Time by {curve['title']}",
+                x=x,
+                y=("milliseconds", time_lines),
+            ),
+            pictures.lines(
+                directory / f"curve-{key}-memory.svg",
+                title=f"Memory by {curve['title']}",
+                x=x,
+                y=("MiB", memory_lines),
+                logarithmic=False,
+            ),
+        ]
+    return made
+
+
+def _lines(curve: dict[str, Any], keys: Sequence[str], scale: float) -> dict[str, list[float]]:
+    found = {SERIES[key][0]: values(curve["points"], key) for key in keys}
+    return {label: [scale * v for v in series] for label, series in found.items() if series}
+
+
+def main() -> int:
+    """Measure, and print Markdown; 1 when something grows faster and ``--check`` asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--rounds", type=int, default=Size.rounds, help="of each look at each point")
+    add("--only", default=",".join(KEYS), help="some of them, with commas between")
+    add("--smoke", action="store_true", help="few domains, few points")
+    add("--stack", choices=STACKS, default="host", help="whose libvirt and QEMU")
+    add("--json", metavar="FILE", type=pathlib.Path, help="write what was measured there")
+    add("--pictures", metavar="DIR", type=pathlib.Path, help="draw them there")
+    add("--check", action="store_true", help="exit 1 when something grows faster than linearly")
+    arguments = parser.parse_args()
+    only = arguments.only.split(",")
+    if unknown := set(only) - set(KEYS):
+        parser.error(f"no such curve: {', '.join(sorted(unknown))}")
+    # So that whoever ends it leaves nothing running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    size = SMOKE if arguments.smoke else dataclasses.replace(Size(), rounds=arguments.rounds)
+    measured = measure(
+        size, arguments.stack, only, lambda said: print(said, file=sys.stderr, flush=True)
+    )
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(measured, indent=1) + "\n")
+    if arguments.pictures is not None:
+        draw(measured, arguments.pictures)
+    print(f"{os.cpu_count()} cores, Python {platform.python_version()}\n\n{render(measured)}")
+    return 1 if arguments.check and faster_than_linear(measured) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,453 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hang table: what each peer still tells of the healthy domains when others hang.
+
+    python -m tests.bench.peers.hangs --domains 100 --json hangs.json
+
+One crowd of real QEMUs (:mod:`tests.bench.crowd`), some of them with booted guests. At each point
+a share of the QEMUs is stopped by ``SIGSTOP`` and as many guests' agents hang. Every peer gets
+ready while no QEMU is stopped; then they are stopped, and the peer looks again and again: at least
+twice and for some seconds, and each look is given up when patience ends. Then its processes are
+killed and the QEMUs go on. Should libvirtd still have a busy worker after that, it is killed and
+started anew, so that the next peer meets a clean one; agents that hang stay as they are for all
+peers of a point.
+
+Our row is the agent: real, as a service, made to ask everybody in every cycle, for what is not
+asked cannot hang.
+
+healthy
+    neither its QEMU is stopped nor its agent hangs
+reported
+    healthy domains of which a look told after the QEMUs were stopped, in the look that told least;
+    what was printed before it was given up counts. For the agent: facts that are newer than the
+    begin of the cycle
+late
+    seconds of the slowest look; ours: of the slowest cycle
+workers held
+    by calls that hang, see :mod:`tests.bench.workers`
+virsh start
+    seconds of ``virsh start`` of a domain without disks, 1 s after the first look began and once
+    more when the last one is over; the slower one
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import libvirt
+
+from tests.bench.crowd import Crowd, crowd
+from tests.bench.crowd import Size as CrowdSize
+from tests.bench.peers.peer import Look, Peer, PeerError, Scene
+from tests.bench.subject import Agent, Cycle
+from tests.bench.workers import Watch
+from tests.lab.domain import Domain
+from tests.lab.hypervisor import STACKS, Hypervisor
+
+AGENT = "nova-diskaudit-agent"
+MOST_HELD = 3
+
+_NEWCOMER = Domain("newcomer", (), agent_channel=False, nova=False, paused=True)
+_SETTLE_SECONDS = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """``percents`` of ``domains`` are the numbers of stopped QEMUs and of hung agents.
+
+    ``looks``: at least so many, and for at least ``seconds``.
+    """
+
+    domains: int = 100
+    percents: tuple[float, ...] = (0, 1, 5, 10)
+    healthy_guests: int = 2
+    patience: float = 15.0
+    looks: int = 2
+    seconds: float = 4.0
+
+    def count(self, percent: float) -> int:
+        return round(self.domains * percent / 100)
+
+
+SMOKE = Size(domains=8, percents=(0, 12.5), healthy_guests=1, patience=3.0, seconds=2.0)
+
+
+@dataclasses.dataclass
+class Row:
+    """What was seen of one peer at one point; ``late`` is None when no look came to an end.
+
+    Of ``guests`` (None: it asks none) and ``domains`` (None: it tells nothing of hosts' bytes) the
+    first number is what the worst look told.
+    """
+
+    name: str
+    version: str = ""
+    absent: str = ""
+    domains: tuple[int, int] | None = None
+    guests: tuple[int, int] | None = None
+    looks: int = 0
+    given_up: int = 0
+    late: float | None = None
+    held: int | None = None
+    starts: list[float | None] = dataclasses.field(default_factory=list)
+    trouble: str = ""
+    daemon_restarted: bool = False
+
+
+class _Stage:
+    """The crowd, and what of it hangs at a point."""
+
+    def __init__(self, host: Crowd, watch: Watch, size: Size) -> None:
+        self.host = host
+        self.watch = watch
+        self.size = size
+        self.stopped = 0
+        self.hung = 0
+        images = {
+            (domain.name, disk.target): disk.path(domain.name, host.hypervisor.workdir)
+            for domain in host.domains
+            for disk in domain.disks
+        }
+        uuids = {name: uuid for uuid, name in host.names.items()}
+        self.scene = Scene(host.hypervisor, images, uuids)
+        self._part = host
+
+    @contextlib.contextmanager
+    def point(self, stopped: int, hung: int) -> Iterator[None]:
+        """So many agents hang for the length of the block."""
+        self.stopped, self.hung = stopped, hung
+        guests = self.host.guests[: self.host.size.healthy + 1 + hung]
+        size = dataclasses.replace(self.host.size, stopped=stopped, hung=hung)
+        self._part = Crowd(self.host.hypervisor, size, self.host.paused, guests)
+        self._part.hang()
+        try:
+            yield
+        finally:
+            self._part.recover()
+
+    def healthy(self) -> tuple[set[str], set[str]]:
+        """Names of domains that nothing excuses, and of those the ones whose agent is well."""
+        stopped = {domain.name for domain in self._part.stopped} if self.stopped else set()
+        hung = {machine.spec.name for machine in self._part.hung}
+        guests = {machine.spec.name for machine in self.host.guests}
+        domains = set(self.host.names.values()) - stopped - hung
+        return domains, domains & guests
+
+    @contextlib.contextmanager
+    def qemus_stopped(self) -> Iterator[None]:
+        if self.stopped:
+            self._part.stop_hypervisors()
+        try:
+            yield
+        finally:
+            if self.stopped:
+                self._part.continue_hypervisors()
+
+    def clean_up(self) -> bool:
+        """Leave nothing of a peer in libvirtd; whether it had to be started anew for that."""
+        restarted = False
+        until = time.monotonic() + _SETTLE_SECONDS
+        while not restarted and busy_workers(self.host.hypervisor):
+            if time.monotonic() > until:
+                self.host.restart_daemon()
+                restarted = True
+            time.sleep(0.1)
+        connection = libvirt.open(self.host.hypervisor.uri)
+        try:
+            newcomer = connection.lookupByName(_NEWCOMER.name)
+            if newcomer.isActive():  # its start was given up
+                newcomer.destroy()
+        finally:
+            connection.close()
+        return restarted
+
+
+def busy_workers(hypervisor: Hypervisor) -> int:
+    """libvirtd's workers that serve a call now, asked in a process of its own."""
+    command = [sys.executable, "-c", _BUSY, hypervisor.admin_uri]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    return int(done.stdout)
+
+
+# That library and libvirt-python do not bear each other in one process.
+_BUSY = "import sys; from tests.bench.workers import Admin; print(Admin(sys.argv[1]).busy())"
+
+
+def _virsh_start(uri: str, patience: float) -> float | None:
+    """Seconds of it; None when it took longer than that."""
+    begun = time.monotonic()
+    command = ("virsh", "--connect", uri)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    try:
+        subprocess.run(
+            [*command, "start", "--paused", _NEWCOMER.name], timeout=patience, check=True, **quiet
+        )
+        took = time.monotonic() - begun
+        subprocess.run([*command, "destroy", _NEWCOMER.name], timeout=patience, check=True, **quiet)
+    except subprocess.TimeoutExpired:
+        return None
+    return took
+
+
+@contextlib.contextmanager
+def _newcomers(stage: _Stage, row: Row) -> Iterator[None]:
+    """``virsh start`` beside the block's first second, and at its end."""
+    uri, patience = stage.host.hypervisor.uri, stage.size.patience
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+
+        def first() -> float | None:
+            time.sleep(1)
+            return _virsh_start(uri, patience)
+
+        beside = pool.submit(first)
+        yield
+        row.starts = [beside.result()]
+        if row.starts[0] is not None:
+            row.starts.append(_virsh_start(uri, patience))
+
+
+def told_of(peer: Peer, look: Look, stage: _Stage) -> tuple[set[str], set[str]]:
+    """Names of the domains of whose host's and guest's bytes a look told."""
+    answers = peer.read(look.said)
+    wanted = set(peer.held) or (set() if peer.used else None)
+    host: dict[str, bool] = {}
+    guest: set[str] = set()
+    for domain, target in stage.scene.disks:
+        fields = answers.get((domain, target), {}).keys()
+        known = bool(fields) if wanted is None else bool(fields & wanted)
+        host[domain] = host.get(domain, True) and known
+        if fields & set(peer.used):
+            guest.add(domain)
+    return {domain for domain, known in host.items() if known}, guest
+
+
+def _peer_row(peer: Peer, stage: _Stage, directory: pathlib.Path) -> Row:
+    row = Row(peer.name)
+    try:
+        row.version = peer.version()
+        peer.start(stage.scene, directory)
+    except PeerError as error:
+        peer.stop()
+        row.absent = str(error)
+        return row
+    looks: list[Look] = []
+    begun = time.monotonic()
+    with contextlib.ExitStack() as end:
+        end.callback(peer.stop)
+        end.enter_context(stage.qemus_stopped())
+        begun = time.monotonic()
+        with _newcomers(stage, row):
+            until = begun + stage.size.seconds
+            while len(looks) < stage.size.looks or time.monotonic() < until:
+                looks.append(peer.look(stage.size.patience))
+        row.held = stage.watch.held(begun, time.monotonic())
+        peer.stop()
+    told = [told_of(peer, look, stage) for look in looks]
+    domains, guests = stage.healthy()
+    if peer.held or not peer.used:
+        row.domains = (min(len(domains & one) for one, _ in told), len(domains))
+    if peer.used:
+        row.guests = (min(len(guests & one) for _, one in told), len(guests))
+    row.looks = len(looks)
+    row.given_up = sum(look.seconds >= stage.size.patience for look in looks)
+    if not row.given_up:
+        row.late = max(look.seconds for look in looks)
+    row.trouble = next((look.trouble for look in looks if look.trouble), "")
+    return row
+
+
+def _agent_row(stage: _Stage, directory: pathlib.Path) -> Row:
+    """The agent; cycles that began before the QEMUs were stopped do not count."""
+    row = Row(AGENT, "this tree")
+    options = {"agent": {"interval": 2, "full_cycles": 1}}
+    agent = Agent(stage.host.hypervisor.uri, directory, options)
+    cycles: list[Cycle] = []
+    with contextlib.ExitStack() as end:
+        end.callback(agent.abandon)
+        agent.start()
+        agent.cycle()
+        end.enter_context(stage.qemus_stopped())
+        begun = time.monotonic()
+        stopped_at = datetime.datetime.now(datetime.UTC)
+        with _newcomers(stage, row):
+            until = begun + stage.size.seconds
+            while len(cycles) < stage.size.looks or time.monotonic() < until:
+                cycle = agent.cycle()
+                if cycle.began >= stopped_at:
+                    cycles.append(cycle)
+        row.held = stage.watch.held(begun, time.monotonic())
+        agent.stop()
+    domains, guests = stage.healthy()
+    uuids = stage.scene.uuids
+    row.domains = _worst([uuids[name] for name in domains], [one.host for one in cycles])
+    row.guests = _worst([uuids[name] for name in guests], [one.guest or set() for one in cycles])
+    row.looks = len(cycles)
+    row.late = max(one.seconds for one in cycles)
+    return row
+
+
+def _worst(wanted: Sequence[str], seen: Sequence[set[str] | frozenset[str]]) -> tuple[int, int]:
+    return min(len(one & set(wanted)) for one in seen), len(wanted)
+
+
+Peers = Callable[[], Sequence[Peer]]
+
+
+def measure(
+    peers: Peers, size: Size, stack: str = "host", say: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """The table, as what can be written as JSON.
+
+    :param peers: makes them; new ones for each point.
+    """
+    most = size.count(max(size.percents))
+    points = []
+    with contextlib.ExitStack() as end:
+        directory = end.enter_context(tempfile.TemporaryDirectory(prefix="hangs-", dir="/var/tmp"))
+        hypervisor = end.enter_context(Hypervisor(stack))
+        crowd_size = CrowdSize(size.domains, max(1, most), most, size.healthy_guests)
+        host = end.enter_context(crowd(hypervisor, crowd_size))
+        connection = libvirt.open(hypervisor.uri)
+        connection.defineXML(_NEWCOMER.xml(hypervisor.workdir, None))
+        connection.close()
+        stage = _Stage(host, end.enter_context(Watch(hypervisor.admin_uri)), size)
+        for percent in size.percents:
+            count = size.count(percent)
+            rows = []
+            with stage.point(count, count):
+                looked = [*((peer.name, peer) for peer in peers()), (AGENT, None)]
+                for number, (name, peer) in enumerate(looked):
+                    own = pathlib.Path(directory, f"{count}-{number}")
+                    own.mkdir()
+                    begun = time.monotonic()
+                    if peer is None:
+                        row = _agent_row(stage, own)
+                    else:
+                        row = _peer_row(peer, stage, own)
+                    row.daemon_restarted = stage.clean_up()
+                    rows.append(dataclasses.asdict(row))
+                    say(f"{count} stopped and hung, {name}: {time.monotonic() - begun:.0f} s")
+            points.append({"stopped": count, "hung": count, "rows": rows})
+    return {"size": dataclasses.asdict(size), "points": points}
+
+
+# -- what is shown ----------------------------------------------------------------------------
+
+
+def unharmed(point: dict[str, Any]) -> list[str]:
+    """Names of the peers that told of every healthy domain in every look and held few workers."""
+    return [
+        row["name"]
+        for row in point["rows"]
+        if row["domains"] is not None
+        and row["domains"][0] == row["domains"][1]
+        and (row["guests"] is None or row["guests"][0] == row["guests"][1])
+        and not row["given_up"]
+        and row["held"] <= MOST_HELD
+    ]
+
+
+def render(measured: dict[str, Any]) -> str:
+    """A table for each point as Markdown, and who stood it."""
+    size = measured["size"]
+    lines = [
+        f"{size['domains']} domains; a look is given up after {size['patience']:g} s; of each peer "
+        "the look that told least, the slowest one, and the slower of two `virsh start`."
+    ]
+    head = (
+        "peer",
+        "healthy domains told of",
+        "guests of them",
+        "late (s)",
+        "workers held",
+        "`virsh start` (s)",
+        "looks",
+    )
+    for point in measured["points"]:
+        lines += ["", f"**{point['stopped']} QEMUs stopped, {point['hung']} agents hung**", ""]
+        lines += [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+        lines += [f"| {' | '.join(_cells(row, size['patience']))} |" for row in point["rows"]]
+        stood = ", ".join(unharmed(point)) or "nobody"
+        lines += [
+            "",
+            f"Every healthy domain in every look, at most {MOST_HELD} workers held: {stood}.",
+        ]
+    return "\n".join(lines)
+
+
+def _cells(row: dict[str, Any], patience: float) -> list[str]:
+    if row["absent"]:
+        return [row["name"], f"not measured: {row['absent']}", *[""] * 5]
+    never = f"> {patience:g}"
+    looks = f"{row['looks']}, {row['given_up']} given up" if row["given_up"] else str(row["looks"])
+    slowest = never if None in row["starts"] else f"{max(row['starts']):.2f}"
+    return [
+        row["name"],
+        _of(row["domains"]),
+        _of(row["guests"]),
+        never if row["late"] is None else f"{row['late']:.2f}",
+        str(row["held"]),
+        slowest,
+        looks + (", libvirtd restarted" if row["daemon_restarted"] else ""),
+    ]
+
+
+def _of(told: Sequence[int] | None) -> str:
+    if told is None:
+        return "-"
+    return f"{told[0]} of {told[1]}" if told[0] == told[1] else f"**{told[0]} of {told[1]}**"
+
+
+def main() -> int:
+    """Measure, and print Markdown; 1 when the agent did not stand it and ``--check`` asked."""
+    size = Size()
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--domains", type=int, default=size.domains)
+    add("--percents", default=",".join(map(str, size.percents)), help="that hang, with commas")
+    add("--patience", type=float, default=size.patience, help="seconds of a look at most")
+    add("--only", help="names of peers, with commas between; all by default")
+    add("--stack", choices=STACKS, default="host", help="whose libvirt and QEMU")
+    add("--json", metavar="FILE", type=pathlib.Path, help="write what was measured there")
+    add("--check", action="store_true", help="exit 1 when the agent suffered")
+    arguments = parser.parse_args()
+    libvirt.registerErrorHandler(lambda context, error: None, None)
+    # So that whoever ends it leaves nothing running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    only = arguments.only.split(",") if arguments.only is not None else None
+    measured = measure(
+        lambda: [peer for peer in every_peer() if only is None or peer.name in only],
+        dataclasses.replace(
+            size,
+            domains=arguments.domains,
+            percents=tuple(map(float, arguments.percents.split(","))),
+            patience=arguments.patience,
+        ),
+        arguments.stack,
+        lambda said: print(said, file=sys.stderr, flush=True),
+    )
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(measured, indent=1) + "\n")
+    print(f"{os.cpu_count()} cores, Python {platform.python_version()}\n\n{render(measured)}")
+    stood = all(AGENT in unharmed(point) for point in measured["points"])
+    return 1 if arguments.check and not stood else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
