@@ -2,7 +2,8 @@
 """The domains that are looked at: disks of known content, in classes that differ in what is asked.
 
 Domains without a guest OS follow each other in sorts, so that each class has its share of them;
-few are shut off, as on a hypervisor that is used. A few guests are really booted, for what only a
+few are shut off, as on a hypervisor that is used. The others run, for some tools leave out what is
+paused: their firmware is two instructions that halt the processor, which costs nothing. A few guests are really booted, for what only a
 guest can say. What is true is read from the storage (``du``) and from the guests' own ``statfs``,
 and from nothing that is compared here.
 """
@@ -23,7 +24,7 @@ import libvirt_qemu
 
 from tests.bench.fleet import overlay
 from tests.bench.peers.peer import DiskId, Scene
-from tests.lab.domain import MIB, Disk, Domain
+from tests.lab.domain import KIB, MIB, Disk, Domain
 from tests.lab.hypervisor import Hypervisor
 from tests.lab.machine import Machine, await_true, boot
 
@@ -32,6 +33,7 @@ _HELD = MIB
 _FULL = 16 * MIB
 _BOOTED_AT_A_TIME = 2
 _PATIENCE_SECONDS = 60
+_BACKING = ".backing"
 _WRITTEN = f"write -P 3 {_SIZE - 65536} 65536"
 
 
@@ -39,7 +41,8 @@ _WRITTEN = f"write -P 3 {_SIZE - 65536} 65536"
 class Truth:
     """Bytes of one disk, as the storage and the guest themselves say.
 
-    ``held`` is what ``du`` counts, of a block device its size; ``length`` what ``ls`` shows;
+    ``held`` is what ``du`` counts, for a loop device that of the file below; ``length`` what ``ls``
+    shows, or the size of the device;
     ``virtual`` the size that the guest sees; ``used`` what the guest's filesystems on it use, None
     where there is none; ``highest`` the offset behind the highest byte that QEMU wrote, None where
     none runs.
@@ -68,15 +71,12 @@ class Host:
         highest, virtual = self._of_qemu()
         found = {}
         for disk, path in self.scene.images.items():
-            status = path.stat()
-            if path.is_block_device():
-                length = _device_bytes(path)
-                held = length
-            else:
-                length, held = status.st_size, status.st_blocks * 512
+            backing = path.with_suffix(_BACKING)
+            file = backing if backing.exists() else path
+            status = file.stat()
             found[disk] = Truth(
-                held=held,
-                length=length,
+                held=status.st_blocks * 512,
+                length=status.st_size,
                 virtual=virtual.get(disk, _SIZE),
                 used=used.get(disk),
                 highest=highest.get(disk),
@@ -109,11 +109,6 @@ class Host:
             return highest, virtual
         finally:
             connection.close()
-
-
-def _device_bytes(path: pathlib.Path) -> int:
-    with path.open("rb") as device:
-        return device.seek(0, os.SEEK_END)
 
 
 def _used_of_image(path: pathlib.Path) -> int:
@@ -154,8 +149,9 @@ def _device(target: str) -> Disk:
     """A loop device, which is to libvirt what a logical volume is; it goes with the hypervisor."""
 
     def prepare(hypervisor: Hypervisor, path: pathlib.Path) -> None:
-        backing = path.with_suffix(".backing")
-        hypervisor.run("truncate", "-s", str(_FULL), str(backing))
+        backing = path.with_suffix(_BACKING)
+        backing.write_bytes(os.urandom(_HELD))
+        os.truncate(backing, _FULL)
         device = subprocess.run(
             ["losetup", "--find", "--show", str(backing)],
             check=True, capture_output=True, text=True,
@@ -163,6 +159,19 @@ def _device(target: str) -> Disk:
         path.symlink_to(device)
 
     return Disk(target, _FULL, storage="block", prepare=prepare)
+
+
+_ROM_BYTES = 64 * KIB
+# At the reset vector, 16 bytes before the end: cli, hlt, and a jump back.
+_HALT = b"\xfa\xf4\xeb\xfd"
+
+
+def halting_rom(hypervisor: Hypervisor) -> str:
+    """The name of a firmware (:attr:`tests.lab.domain.Domain.rom`) that does nothing."""
+    rom = hypervisor.workdir / "halt.rom"
+    if not rom.exists():
+        rom.write_bytes(_HALT.rjust(_ROM_BYTES - 12, b"\xf4").ljust(_ROM_BYTES, b"\xf4"))
+    return rom.name
 
 
 _Sort = tuple[tuple[str, Disk], tuple[str, Disk]]
@@ -188,7 +197,7 @@ _SHUT_OFF: _Sort = (
 )
 _ON_A_DEVICE: _Sort = (
     ("qcow2", _written("vda", "qcow2")),
-    ("block device", _device("vdb")),
+    ("loop device", _device("vdb")),
 )
 _DONE = {
     "raw, its end written once": (_WRITTEN,),
@@ -233,11 +242,12 @@ def host(hypervisor: Hypervisor, count: int, guests: int) -> Iterator[Host]:
 
     try:
         hypervisor.run("truncate", "-s", "64M", str(hypervisor.workdir / "base.raw"))
+        rom = halting_rom(hypervisor)
         for number in range(count - guests):
             sort = _sort(number, count - guests)
             names = tuple(name for name, _ in sort)
             disks = tuple(disk for _, disk in sort)
-            domain = Domain(name=f"peer-{number:04d}", disks=disks, paused=True)
+            domain = Domain(name=f"peer-{number:04d}", disks=disks, rom=rom)
             for disk in disks:
                 disk.make(domain.name, hypervisor)
             enlist(domain, names)
@@ -246,7 +256,7 @@ def host(hypervisor: Hypervisor, count: int, guests: int) -> Iterator[Host]:
                 shut_off.add(domain.name)
                 filesystems[domain.name, "vdb"] = images[domain.name, "vdb"]
                 continue
-            defined.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+            defined.create()
             for position, name in enumerate(names):
                 for command in _DONE.get(name, ()):
                     _do(defined, f"virtio-disk{position}", command)
