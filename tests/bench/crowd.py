@@ -214,12 +214,13 @@ def _await_channels(machines: list[Machine], state: str) -> None:
 
 
 @contextlib.contextmanager
-def crowd(hypervisor: Hypervisor, size: Size, files: Files = ()) -> Iterator[Crowd]:
+def crowd(hypervisor: Hypervisor, size: Size, files: Files = (), rom: str = "") -> Iterator[Crowd]:
     """Start them; the hypervisor ends them with itself.
 
     :param files: more files of each guest, path and content.
+    :param rom: see :func:`tests.bench.fleet.member`.
     """
-    with fleet.fleet(hypervisor, size.domains - size.guests) as paused:
+    with fleet.fleet(hypervisor, size.domains - size.guests, rom) as paused:
         specs = [guest(f"guest-{number:02d}", files) for number in range(size.guests)]
         with concurrent.futures.ThreadPoolExecutor(_BOOTED_AT_A_TIME) as pool:
             guests = list(pool.map(lambda spec: boot(hypervisor, spec), specs))

@@ -31,6 +31,7 @@ import sys
 import tempfile
 import time
 import types
+from collections.abc import Sequence
 from typing import Self
 
 PERIOD_SECONDS = 0.05
@@ -155,12 +156,22 @@ class Watch:
             lines = [line.split() for line in said if line.endswith("\n")]
         return [Sample(float(at), None if busy == "-" else int(busy)) for at, busy in lines]
 
-    def held(self, since: float = 0.0, until: float = float("inf")) -> int:
+    def held(
+        self,
+        since: float = 0.0,
+        until: float = float("inf"),
+        without: Sequence[tuple[float, float]] = (),
+    ) -> int:
         """The most workers that were held at the same time, see the module's docstring.
 
+        :param without: when others kept workers busy; no window reaches into these spans.
         :raises AdminError: when nothing was sampled, so that nothing can be said.
         """
-        samples = [s for s in self._read() if since <= s.at <= until]
+        samples = [
+            Sample(s.at, None) if any(begin <= s.at <= end for begin, end in without) else s
+            for s in self._read()
+            if since <= s.at <= until
+        ]
         if not any(s.busy is not None for s in samples):
             raise AdminError("the workers were not watched")
         return most_held(samples)

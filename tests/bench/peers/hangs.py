@@ -40,6 +40,7 @@ import json
 import os
 import pathlib
 import platform
+import random
 import signal
 import subprocess
 import sys
@@ -52,9 +53,16 @@ import libvirt
 
 from tests.bench.crowd import Crowd, crowd
 from tests.bench.crowd import Size as CrowdSize
+from tests.bench.peers.bare_stat import Stat
+from tests.bench.peers.bulk import Bulk
+from tests.bench.peers.domblkinfo import Domblkinfo
+from tests.bench.peers.exporter import Exporter
+from tests.bench.peers.guestinfo import Guestinfo
+from tests.bench.peers.host import halting_rom
+from tests.bench.peers.ours import Audit
 from tests.bench.peers.peer import Look, Peer, PeerError, Scene
 from tests.bench.subject import Agent, Cycle
-from tests.bench.workers import Watch
+from tests.bench.workers import PERIOD_SECONDS, WINDOW_SECONDS, Watch
 from tests.lab.domain import Domain
 from tests.lab.hypervisor import STACKS, Hypervisor
 
@@ -63,6 +71,9 @@ MOST_HELD = 3
 
 _NEWCOMER = Domain("newcomer", (), agent_channel=False, nova=False, paused=True)
 _SETTLE_SECONDS = 3.0
+# Between looks, so that short calls do not look like one that lasts.
+_PAUSE_SECONDS = 0.5
+_INTERVAL_SECONDS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +94,7 @@ class Size:
         return round(self.domains * percent / 100)
 
 
-SMOKE = Size(domains=8, percents=(0, 12.5), healthy_guests=1, patience=3.0, seconds=2.0)
+SMOKE = Size(domains=8, percents=(12.5,), healthy_guests=1, patience=4.0, looks=1, seconds=1.0)
 
 
 @dataclasses.dataclass
@@ -117,9 +128,11 @@ class _Stage:
         self.size = size
         self.stopped = 0
         self.hung = 0
+        # Who asks one after the other tells of those before the first that hangs.
+        domains = random.Random(1).sample(host.domains, len(host.domains))
         images = {
             (domain.name, disk.target): disk.path(domain.name, host.hypervisor.workdir)
-            for domain in host.domains
+            for domain in domains
             for disk in domain.disks
         }
         uuids = {name: uuid for uuid, name in host.names.items()}
@@ -187,37 +200,58 @@ def busy_workers(hypervisor: Hypervisor) -> int:
 _BUSY = "import sys; from tests.bench.workers import Admin; print(Admin(sys.argv[1]).busy())"
 
 
-def _virsh_start(uri: str, patience: float) -> float | None:
-    """Seconds of it; None when it took longer than that."""
-    begun = time.monotonic()
-    command = ("virsh", "--connect", uri)
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    try:
+@dataclasses.dataclass
+class _Newcomers:
+    """Seconds of each ``virsh start``, None when it was given up; and from when to when it went."""
+
+    uri: str
+    patience: float
+    seconds: list[float | None] = dataclasses.field(default_factory=list)
+    spans: list[tuple[float, float]] = dataclasses.field(default_factory=list)
+
+    def start_one(self) -> None:
+        if None in self.seconds:
+            return
+        begun = time.monotonic()
+        try:
+            self._virsh("start", "--paused", _NEWCOMER.name)
+            self.seconds.append(time.monotonic() - begun)
+            self._virsh("destroy", _NEWCOMER.name)
+        except subprocess.TimeoutExpired:
+            self.seconds.append(None)
+        self.spans.append((begun, time.monotonic()))
+
+    def _virsh(self, *command: str) -> None:
         subprocess.run(
-            [*command, "start", "--paused", _NEWCOMER.name], timeout=patience, check=True, **quiet
+            ["virsh", "--quiet", "--connect", self.uri, *command],
+            stdout=subprocess.DEVNULL,
+            timeout=self.patience,
+            check=True,
         )
-        took = time.monotonic() - begun
-        subprocess.run([*command, "destroy", _NEWCOMER.name], timeout=patience, check=True, **quiet)
-    except subprocess.TimeoutExpired:
-        return None
-    return took
 
 
 @contextlib.contextmanager
-def _newcomers(stage: _Stage, row: Row) -> Iterator[None]:
-    """``virsh start`` beside the block's first second, and at its end."""
-    uri, patience = stage.host.hypervisor.uri, stage.size.patience
+def _watched(stage: _Stage, row: Row) -> Iterator[None]:
+    """Beside the block: ``virsh start`` in its first second and at its end; workers held.
+
+    The workers that serve those starts are none that a peer holds, so that time is left out.
+    """
+    newcomers = _Newcomers(stage.host.hypervisor.uri, stage.size.patience)
+    begun = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
 
-        def first() -> float | None:
+        def first() -> None:
             time.sleep(1)
-            return _virsh_start(uri, patience)
+            newcomers.start_one()
 
         beside = pool.submit(first)
         yield
-        row.starts = [beside.result()]
-        if row.starts[0] is not None:
-            row.starts.append(_virsh_start(uri, patience))
+        beside.result()
+    newcomers.start_one()
+    row.starts = newcomers.seconds
+    # What still hangs is seen without any start beside it.
+    time.sleep(WINDOW_SECONDS + 2 * PERIOD_SECONDS)
+    row.held = stage.watch.held(begun, time.monotonic(), newcomers.spans)
 
 
 def told_of(peer: Peer, look: Look, stage: _Stage) -> tuple[set[str], set[str]]:
@@ -245,17 +279,16 @@ def _peer_row(peer: Peer, stage: _Stage, directory: pathlib.Path) -> Row:
         row.absent = str(error)
         return row
     looks: list[Look] = []
-    begun = time.monotonic()
     with contextlib.ExitStack() as end:
         end.callback(peer.stop)
         end.enter_context(stage.qemus_stopped())
-        begun = time.monotonic()
-        with _newcomers(stage, row):
-            until = begun + stage.size.seconds
+        with _watched(stage, row):
+            until = time.monotonic() + stage.size.seconds
             while len(looks) < stage.size.looks or time.monotonic() < until:
+                looked_at = time.monotonic()
                 looks.append(peer.look(stage.size.patience))
-        row.held = stage.watch.held(begun, time.monotonic())
-        peer.stop()
+                row.given_up += time.monotonic() - looked_at >= stage.size.patience
+                time.sleep(_PAUSE_SECONDS)
     told = [told_of(peer, look, stage) for look in looks]
     domains, guests = stage.healthy()
     if peer.held or not peer.used:
@@ -263,7 +296,6 @@ def _peer_row(peer: Peer, stage: _Stage, directory: pathlib.Path) -> Row:
     if peer.used:
         row.guests = (min(len(guests & one) for _, one in told), len(guests))
     row.looks = len(looks)
-    row.given_up = sum(look.seconds >= stage.size.patience for look in looks)
     if not row.given_up:
         row.late = max(look.seconds for look in looks)
     row.trouble = next((look.trouble for look in looks if look.trouble), "")
@@ -273,7 +305,7 @@ def _peer_row(peer: Peer, stage: _Stage, directory: pathlib.Path) -> Row:
 def _agent_row(stage: _Stage, directory: pathlib.Path) -> Row:
     """The agent; cycles that began before the QEMUs were stopped do not count."""
     row = Row(AGENT, "this tree")
-    options = {"agent": {"interval": 2, "full_cycles": 1}}
+    options = {"agent": {"interval": _INTERVAL_SECONDS, "full_cycles": 1}}
     agent = Agent(stage.host.hypervisor.uri, directory, options)
     cycles: list[Cycle] = []
     with contextlib.ExitStack() as end:
@@ -281,15 +313,13 @@ def _agent_row(stage: _Stage, directory: pathlib.Path) -> Row:
         agent.start()
         agent.cycle()
         end.enter_context(stage.qemus_stopped())
-        begun = time.monotonic()
         stopped_at = datetime.datetime.now(datetime.UTC)
-        with _newcomers(stage, row):
-            until = begun + stage.size.seconds
+        with _watched(stage, row):
+            until = time.monotonic() + stage.size.seconds
             while len(cycles) < stage.size.looks or time.monotonic() < until:
                 cycle = agent.cycle()
                 if cycle.began >= stopped_at:
                     cycles.append(cycle)
-        row.held = stage.watch.held(begun, time.monotonic())
         agent.stop()
     domains, guests = stage.healthy()
     uuids = stage.scene.uuids
@@ -320,7 +350,8 @@ def measure(
         directory = end.enter_context(tempfile.TemporaryDirectory(prefix="hangs-", dir="/var/tmp"))
         hypervisor = end.enter_context(Hypervisor(stack))
         crowd_size = CrowdSize(size.domains, max(1, most), most, size.healthy_guests)
-        host = end.enter_context(crowd(hypervisor, crowd_size))
+        # Running, since some tools leave out what is paused.
+        host = end.enter_context(crowd(hypervisor, crowd_size, rom=halting_rom(hypervisor)))
         connection = libvirt.open(hypervisor.uri)
         connection.defineXML(_NEWCOMER.xml(hypervisor.workdir, None))
         connection.close()
@@ -334,15 +365,24 @@ def measure(
                     own = pathlib.Path(directory, f"{count}-{number}")
                     own.mkdir()
                     begun = time.monotonic()
-                    if peer is None:
-                        row = _agent_row(stage, own)
-                    else:
-                        row = _peer_row(peer, stage, own)
+                    row = _peer_row(peer, stage, own) if peer else _agent_row(stage, own)
                     row.daemon_restarted = stage.clean_up()
                     rows.append(dataclasses.asdict(row))
                     say(f"{count} stopped and hung, {name}: {time.monotonic() - begun:.0f} s")
             points.append({"stopped": count, "hung": count, "rows": rows})
     return {"size": dataclasses.asdict(size), "points": points}
+
+
+def every_peer() -> list[Peer]:
+    """New ones of all that the table tells of, and the agent's row follows by itself."""
+    return [
+        Stat(),
+        Bulk(),
+        Domblkinfo(),
+        Exporter(),
+        Guestinfo(),
+        Audit(guests=True),
+    ]
 
 
 # -- what is shown ----------------------------------------------------------------------------
