@@ -5,54 +5,62 @@ from __future__ import annotations
 
 import pathlib
 import subprocess
+import time
 import urllib.request
-from collections.abc import Sequence
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.bench.peers.peer import PATIENCE_SECONDS, Answers, PeerError, debian_version
-from tests.lab.machine import await_true
+from tests.bench.peers.peer import (
+    PATIENCE_SECONDS,
+    Answers,
+    Look,
+    PeerError,
+    Scene,
+    debian_version,
+    end_tree,
+)
+from tests.bench.processes import tree
 from tests.services.daemon import free_port
 
 _PROGRAM = "prometheus-libvirt-exporter"
+_START_SECONDS = 30.0
 
 
 class Exporter:
-    """It counts reads and writes of disks; sizes are told where a metric's name says bytes."""
+    """It counts reads and writes of disks, and has no field for what they hold."""
 
     name = _PROGRAM
-    held = ()
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+    held: tuple[str, ...] = ()
+    used: tuple[str, ...] = ()
+    _process: subprocess.Popen[bytes] | None = None
 
     def version(self) -> str:
         return debian_version(_PROGRAM)
 
-    def start(self, uri: str, disks: Sequence[tuple[str, str]], directory: pathlib.Path) -> None:
+    def start(self, scene: Scene, directory: pathlib.Path) -> None:
         address = f"127.0.0.1:{free_port()}"
         self._url = f"http://{address}/metrics"
-        command = [_PROGRAM, f"--web.listen-address={address}", f"--libvirt.uri={uri}"]
-        with (directory / "exporter.log").open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        await_true(f"{_PROGRAM} listens", self._listens)
+        uri = f"--libvirt.uri={scene.hypervisor.uri_readonly}"
+        with (directory / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [_PROGRAM, f"--web.listen-address={address}", uri], stdout=log, stderr=log
+            )
+        until = time.monotonic() + _START_SECONDS
+        while (first := self.look()).trouble:
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.stop()
+                raise PeerError(f"{_PROGRAM} does not serve: {first.trouble}")
+            time.sleep(0.05)
 
-    def _listens(self) -> bool:
-        assert self._process is not None
-        if self._process.poll() is not None:
-            raise PeerError(f"{_PROGRAM} ended with {self._process.returncode}")
+    def look(self, patience: float = PATIENCE_SECONDS) -> Look:
+        begun = time.monotonic()
+        said, trouble = "", ""
         try:
-            return "libvirt_up 1" in self.look()
-        except PeerError:
-            return False
-
-    def look(self) -> str:
-        try:
-            with urllib.request.urlopen(self._url, timeout=PATIENCE_SECONDS) as answer:
-                said: bytes = answer.read()
+            with urllib.request.urlopen(self._url, timeout=patience) as answer:
+                said = answer.read().decode()
         except OSError as error:
-            raise PeerError(f"{self._url}: {error}") from None
-        return said.decode()
+            trouble = str(error)
+        return Look(said, time.monotonic() - begun, None, 1, trouble)
 
     def read(self, said: str) -> Answers:
         found: Answers = {}
@@ -64,8 +72,10 @@ class Exporter:
                     fields[sample.name] = int(sample.value)
         return found
 
+    def pids(self) -> set[int]:
+        return tree(self._process.pid) if self._process is not None else set()
+
     def stop(self) -> None:
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
+            end_tree(self._process)
             self._process = None
