@@ -78,7 +78,10 @@ class Observer:
         why = uri.problem(options.uri)
         if why is not None:
             raise AuditError(f"cannot audit {options.uri!r}: {why}")
-        lanes.warm_up("monitor", "storage", "evidence", *(("guest",) if options.ask_guests else ()))
+        asked = (("evidence",) if options.ask_evidence else ()) + (
+            ("guest",) if options.ask_guests else ()
+        )
+        lanes.warm_up("monitor", "storage", *asked)
         self._questions = Questions(lanes, options.timeout, options.deadlines)
         self._deadlines = options.deadlines
         self.images = Images(self._questions, options.path_map, hung)
@@ -330,6 +333,8 @@ class Observer:
 
     def _evidence(self, several: list[Subject]) -> None:
         """Ask libvirt for block stats of some domains in one question."""
+        if not self._options.ask_evidence:
+            return
         asked: list[tuple[Subject, Process]] = []
         for subject in several:
             if not subject.may_be_asked:

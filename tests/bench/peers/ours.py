@@ -9,9 +9,18 @@ import pathlib
 import sys
 from typing import Any
 
-from tests.bench.peers.peer import Answers, Command, Scene, ran
+import msgspec
+
+from tests.bench.peers.peer import PATIENCE_SECONDS, Answers, Command, Look, PeerError, Scene, ran
+from tests.bench.processes import tree
+from tests.bench.subject import Agent, SubjectError
 
 _TOOL = os.path.join(os.path.dirname(sys.executable), "nova-diskaudit")
+_NEVER = 1_000_000
+_QUIET_CYCLES = 5
+# A cycle every two seconds for a hundred domains, so that one has ended when the next begins.
+_DOMAINS_A_SECOND = 50
+_SHORTEST_SECONDS = 2
 
 
 def version() -> str:
@@ -32,15 +41,24 @@ def _answers(instances: list[dict[str, Any]]) -> Answers:
 
 
 class Audit(Command):
-    """The command as an operator runs it, with or without the guests."""
+    """The command as an operator runs it, with or without the guests.
+
+    Of one domain it costs little more than its start.
+    """
 
     held = ("host_allocated_bytes",)
     harmless = (0, 1)  # 1: some instance could not be audited, and is listed with the reason
 
-    def __init__(self, *, guests: bool) -> None:
-        self.name = "nova-diskaudit audit" + ("" if guests else " --no-guest")
+    def __init__(self, *, guests: bool, instance: str = "") -> None:
+        """:param instance: the only one that is looked at; all when empty."""
+        self.name = (
+            "audit" + ("" if guests else " --no-guest") + (", one domain" if instance else "")
+        )
         self.used = ("guest_used_bytes",) if guests else ()
-        self._options = () if guests else ("--no-guest",)
+        self._options = (
+            *(() if guests else ("--no-guest",)),
+            *(("--instance", instance) if instance else ()),
+        )
 
     def version(self) -> str:
         return version()
@@ -51,3 +69,77 @@ class Audit(Command):
 
     def read(self, said: str) -> Answers:
         return _answers(json.loads(said)["instances"]) if said else {}
+
+
+class Cycle:
+    """The real agent; a look is a cycle of it, with guests.
+
+    ``full``: everybody is looked at. Quiet: nothing has changed since, as in eleven of twelve cycles
+    of a host on which nobody writes; several cycles in a row are measured, for one costs little.
+    Its answers are those whose facts the cycle has renewed.
+    """
+
+    held = ("host_allocated_bytes",)
+    used = ("guest_used_bytes",)
+
+    def __init__(self, *, full: bool, evidence: bool = True) -> None:
+        kind = "full cycle" if full else "quiet cycle"
+        self.name = f"agent, {kind}" + ("" if evidence else " without evidence")
+        self._full = full
+        self._evidence = evidence
+        self._agent: Agent | None = None
+
+    def version(self) -> str:
+        return version()
+
+    def start(self, scene: Scene, directory: pathlib.Path) -> None:
+        domains = len(scene.uuids)
+        self._interval = max(_SHORTEST_SECONDS, domains // _DOMAINS_A_SECOND)
+        options = {
+            "agent": {"interval": self._interval, "full_cycles": 1 if self._full else _NEVER},
+            "audit": {"evidence": self._evidence},
+        }
+        self._agent = Agent(scene.hypervisor.uri, directory, options)
+        self._agent.start()
+        try:
+            self._agent.cycles_ended(2)
+            # An image that was written is not quiet for two seconds.
+            left = 10
+            while not self._full and self._agent.shown().agent.cycle.quiet < domains:
+                self._agent.cycles_ended(1)
+                left -= 1
+                if not left:
+                    raise PeerError("the host is not quiet")
+        except (SubjectError, PeerError) as error:
+            self.stop()
+            raise PeerError(str(error)) from None
+
+    def look(self, patience: float = PATIENCE_SECONDS) -> Look:
+        assert self._agent is not None
+        count = 1 if self._full else _QUIET_CYCLES
+        seconds = []
+        try:
+            self._agent.forget()
+            for _ in range(count):
+                self._agent.cycles_ended(1, patience)
+                shown = self._agent.shown()
+                seconds.append(shown.agent.cycle.seconds or 0.0)
+        except SubjectError as error:
+            return Look("", patience, None, 1, str(error).splitlines()[0])
+        report, began = shown.report, shown.agent.cycle.started_at
+        assert report is not None and began is not None
+        fresh = [one for one in report.instances if one.as_of >= began]
+        said = msgspec.json.encode(fresh).decode()
+        return Look(said, sum(seconds) / count, None, count)
+
+    def read(self, said: str) -> Answers:
+        return _answers(json.loads(said)) if said else {}
+
+    def pids(self) -> set[int]:
+        pid = self._agent.pid if self._agent is not None else None
+        return tree(pid) if pid is not None else set()
+
+    def stop(self) -> None:
+        if self._agent is not None:
+            self._agent.abandon()
+            self._agent = None

@@ -159,7 +159,7 @@ class Command:
     def look(self, patience: float = PATIENCE_SECONDS) -> Look:
         trouble = ""
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-            before = _children_cpu()
+            before = children_cpu()
             begun = time.monotonic()
             self._process = subprocess.Popen(
                 self.command,
@@ -179,7 +179,7 @@ class Command:
                     trouble = f"ended with {status}: {said[-1] if said else ''}"
             seconds = time.monotonic() - begun
             self.stop()
-            spent = _children_cpu() - before
+            spent = children_cpu() - before
             output.seek(0)
             return Look(output.read().decode(errors="replace"), seconds, spent, 1, trouble)
 
@@ -192,7 +192,7 @@ class Command:
             self._process = None
 
 
-def _children_cpu() -> float:
+def children_cpu() -> float:
     """Of all children that were waited for, to the microsecond."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
