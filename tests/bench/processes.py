@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+import time
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -70,3 +72,16 @@ def cpu_seconds(pids: set[int]) -> float:
         except OSError:
             continue
     return ticks / _TICKS
+
+
+def cpu_clocks(pids: set[int]) -> float:
+    """Processor time of some processes to the nanosecond; of one that has ended it is nothing.
+
+    Unlike :func:`cpu_seconds` it knows of no children that are gone.
+    """
+    seconds = 0.0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            # clock_getcpuclockid(3): the complement of the pid, and CPUCLOCK_SCHED.
+            seconds += time.clock_gettime((~pid << 3) | 2)
+    return seconds

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import libvirt
 
-from tests.bench.peers import result, table
+from tests.bench.peers import curves, hangs, result, table
 from tests.lab.hypervisor import STACKS
 
 
@@ -27,7 +27,7 @@ class Part(Protocol):
     def render(self, part: dict[str, Any]) -> str: ...
 
 
-PARTS: dict[str, Any] = {part.NAME: part for part in (table,)}
+PARTS: dict[str, Any] = {part.NAME: part for part in (table, hangs, curves)}
 
 _NOT_YET = "Not measured yet.\n"
 

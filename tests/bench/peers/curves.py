@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How time and memory grow with the work: domains, disks, backing chains, mounts of a guest.
 
-    python -m tests.bench.peers.curves --json curves.json --pictures doc/source/images
-
 Each curve has a private libvirtd. At each of its points, in turn and repeatedly:
 
 ``bulk``
@@ -21,20 +19,17 @@ of them grows is fitted (:mod:`tests.bench.peers.growth`).
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import json
 import os
 import pathlib
-import platform
 import resource
-import signal
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import libvirt
@@ -43,10 +38,16 @@ import libvirt_qemu
 from tests.bench import fleet
 from tests.bench.peers import pictures
 from tests.bench.peers.growth import LINEAR, growth, upper_half
-from tests.bench.processes import cpu_seconds, pss_bytes, tree
+from tests.bench.peers.result import Options, about, sentence
+from tests.bench.peers.table_page import list_table
+from tests.bench.processes import cpu_clocks, pss_bytes, tree
 from tests.lab.domain import GIB, MIB, Disk, Domain
-from tests.lab.hypervisor import STACKS, Hypervisor
+from tests.lab.hypervisor import Hypervisor
 from tests.lab.machine import Machine, await_true, boot
+
+NAME = "curves"
+#: domains; with fewer it is the smoke size
+SMALLEST = 20
 
 _TOOL = os.path.join(os.path.dirname(sys.executable), "nova-diskaudit")
 _MIB = 2**20
@@ -91,7 +92,7 @@ class Point:
     mounts: int = 0
 
 
-Points = Callable[[Hypervisor, Size], Iterator[Point]]
+Points = Callable[[Hypervisor, Size], Generator[Point, None, None]]
 
 
 # -- the hosts --------------------------------------------------------------------------------
@@ -118,7 +119,7 @@ def _end_all(hypervisor: Hypervisor) -> None:
         connection.close()
 
 
-def _by_domains(hypervisor: Hypervisor, size: Size) -> Iterator[Point]:
+def _by_domains(hypervisor: Hypervisor, size: Size) -> Generator[Point, None, None]:
     """Two disks each: a qcow2 overlay on a base that all share, and a sparse raw file."""
     hypervisor.run("truncate", "-s", "64M", str(hypervisor.workdir / "base.raw"))
     there = 0
@@ -128,7 +129,7 @@ def _by_domains(hypervisor: Hypervisor, size: Size) -> Iterator[Point]:
         yield Point(count, count, 2 * count)
 
 
-def _by_disks(hypervisor: Hypervisor, size: Size) -> Iterator[Point]:
+def _by_disks(hypervisor: Hypervisor, size: Size) -> Generator[Point, None, None]:
     """Sparse raw files."""
     for count in size.disks:
         disks = tuple(Disk(f"vd{letter}", GIB) for letter in _LETTERS[:count])
@@ -157,7 +158,7 @@ def _chain(depth: int) -> Disk:
     return Disk("vda", GIB, "qcow2", prepare=prepare)
 
 
-def _by_chains(hypervisor: Hypervisor, size: Size) -> Iterator[Point]:
+def _by_chains(hypervisor: Hypervisor, size: Size) -> Generator[Point, None, None]:
     """One disk each, of so many layers of its own; 1 is an image without a backing file."""
     for depth in size.chains:
         domains = [
@@ -204,7 +205,7 @@ def _says(count: int, serial: str) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _by_mounts(hypervisor: Hypervisor, size: Size) -> Iterator[Point]:
+def _by_mounts(hypervisor: Hypervisor, size: Size) -> Generator[Point, None, None]:
     """Really booted guests, in which a program in the place of the agent answers from a file."""
     guests: list[Machine] = []
     try:
@@ -246,9 +247,6 @@ CURVES = (
     Curve("chains", "layers of a backing chain", "layers per disk", _by_chains),
     Curve("mounts", "filesystems that a guest tells of", "mounts per guest", _by_mounts),
 )
-KEYS = tuple(curve.key for curve in CURVES)
-
-
 # -- the meters -------------------------------------------------------------------------------
 
 
@@ -262,11 +260,11 @@ class _Spent:
     _server: float = 0.0
 
     def add(self, work: Callable[[], object]) -> None:
-        client, server, begun = _own_cpu(), cpu_seconds({self.libvirtd}), time.perf_counter()
+        client, server, begun = _own_cpu(), cpu_clocks({self.libvirtd}), time.perf_counter()
         work()
         self.seconds.append(time.perf_counter() - begun)
         self._client += _own_cpu() - client
-        self._server += cpu_seconds({self.libvirtd}) - server
+        self._server += cpu_clocks({self.libvirtd}) - server
 
     def told(self) -> dict[str, Any]:
         return {
@@ -360,39 +358,45 @@ def _meter(hypervisor: Hypervisor, point: Point, size: Size) -> dict[str, Any]:
     return {"x": point.x, "domains": point.domains, "disks": point.disks, **told}
 
 
-def measure(
-    size: Size,
-    stack: str = "host",
-    only: Sequence[str] = KEYS,
-    say: Callable[[str], None] = print,
-) -> dict[str, Any]:
-    """The curves, as what can be written as JSON.
+def size_of(options: Options) -> Size:
+    """The whole of it for a hundred domains, more or fewer of them; next to nothing for a few."""
+    if options.domains < SMALLEST:
+        return SMOKE
+    counts = tuple(count * options.domains // 100 for count in Size.domains)
+    return Size(counts, rounds=options.rounds)
+
+
+def measure(options: Options, say: Callable[[str], None]) -> dict[str, Any]:
+    """All curves.
 
     :raises CurveError: when an audit did not tell of everything.
     """
+    where, size = about(options), size_of(options)
     curves: dict[str, Any] = {}
     start: dict[str, Any] | None = None
-    for curve in (curve for curve in CURVES if curve.key in only):
-        with Hypervisor(stack) as hypervisor, contextlib.ExitStack() as end:
+    for curve in CURVES:
+        with Hypervisor(options.stack) as hypervisor:
             if start is None:
                 # What an audit takes that has next to nothing to do.
                 _start(hypervisor, [Domain("alone", (Disk("vda", GIB),), paused=True)])
                 start = _meter(hypervisor, Point(1, 1, 1), size)["audit"]
                 _end_all(hypervisor)
-            points = curve.points(hypervisor, size)
-            end.callback(points.close)  # type: ignore[attr-defined]
             told = []
-            for point in points:
-                begun = time.monotonic()
-                told.append(_meter(hypervisor, point, size))
-                say(f"{curve.key} {point.x}: measured in {time.monotonic() - begun:.0f} s")
-        curves[curve.key] = {
-            "title": curve.title,
-            "unit": curve.unit,
-            "points": told,
-            "growth": _growth(told, start),
-        }
-    return {"start": start, "rounds": size.rounds, "curves": curves}
+            with contextlib.closing(curve.points(hypervisor, size)) as points:
+                for point in points:
+                    begun = time.monotonic()
+                    told.append(_meter(hypervisor, point, size))
+                    say(f"{curve.key} {point.x}: measured in {time.monotonic() - begun:.0f} s")
+            curves[curve.key] = {
+                "title": curve.title,
+                "unit": curve.unit,
+                "points": told,
+                "growth": _growth(told, start),
+            }
+            versions = hypervisor.versions
+    measured = {"about": where, "versions": versions, "start": start, "curves": curves}
+    draw(measured, options.output)
+    return measured
 
 
 #: what is drawn and fitted: label, entry of a point, member of it
@@ -437,7 +441,7 @@ def _growth(points: Sequence[dict[str, Any]], start: dict[str, Any]) -> dict[str
     return found
 
 
-def faster_than_linear(measured: dict[str, Any]) -> list[str]:
+def faster_than_linear(measured: Mapping[str, Any]) -> list[str]:
     """Where something of ours grows faster than linearly: curve, series and exponent."""
     return [
         f"{SERIES[key][0]} with {curve['unit']}: {found['exponent']:.2f}"
@@ -450,74 +454,82 @@ def faster_than_linear(measured: dict[str, Any]) -> list[str]:
 # -- what is shown ----------------------------------------------------------------------------
 
 
-def render(measured: dict[str, Any]) -> str:
-    """The points and the growth of each curve as Markdown."""
-    start = measured["start"]
-    lines = [
-        f"An audit of one domain with one disk: {_value(start, 'seconds'):.2f} s, "
-        f"{start['peak_pss_bytes'] / _MIB:.1f} MiB. Medians of {measured['rounds']} rounds; "
-        "processor time is the client's and libvirtd's."
-    ]
-    for curve in measured["curves"].values():
-        lines += ["", f"### {curve['title']}", "", *_points(curve), "", *_growths(curve)]
-    found = faster_than_linear(measured)
-    lines += [
-        "",
+def render(part: Mapping[str, Any]) -> str:
+    """See :mod:`tests.bench.peers`."""
+    where, versions, start = part["about"], part["versions"], part["start"]
+    found = faster_than_linear(part)
+    blocks = [
+        f"{sentence(where)} libvirt {versions['libvirt']}, QEMU {versions['qemu']}. "
+        f"Medians of {len(start['seconds'])} rounds; processor time is the client's + libvirtd's.",
+        f"An audit of one domain with one disk takes {_value(start, 'seconds'):.2f} s and "
+        f"{start['peak_pss_bytes'] / _MIB:.1f} MiB; that is taken off an audit's values before "
+        "their growth is fitted.",
         "Nothing of ours grows faster than linearly "
-        f"(no exponent above {LINEAR:g}): **{'no' if found else 'yes'}**"
-        + "".join(f"\n* {one}" for one in found),
+        f"(no exponent above {LINEAR:g}): **{'no' if found else 'yes'}**.",
+        *(["\n".join(f"* {one}" for one in found)] if found else []),
     ]
-    return "\n".join(lines)
+    for key, curve in part["curves"].items():
+        blocks += [f".. rubric:: {curve['title'].capitalize()}", _points(curve), _growths(curve)]
+        for what in ("time", "memory"):
+            blocks.append(
+                f".. image:: /peers/{_picture(key, what)}\n"
+                f"   :alt: {what} by {curve['title']}: the numbers of the table above as lines"
+            )
+    return "\n\n".join(blocks) + "\n"
 
 
-def _points(curve: dict[str, Any]) -> list[str]:
+def _picture(key: str, what: str) -> str:
+    return f"curve-{key}-{what}.svg"
+
+
+def _points(curve: Mapping[str, Any]) -> str:
     points = curve["points"]
-    bare_agent = "bare_agent" in points[0]
+    agents = "bare_agent" in points[0]
     head = [
         curve["unit"],
-        "bulk (ms)",
-        *(["bare agent calls (ms)"] if bare_agent else []),
-        "audit (ms)",
-        "its CPU + libvirtd's (ms)",
-        "its memory (MiB)",
-        "full cycle (ms)",
-        "its CPU + libvirtd's (ms)",
-        "quiet cycle (ms)",
+        "bare bulk call, ms",
+        *(["bare calls of agents, ms"] if agents else []),
+        "audit, ms",
+        "its processor time, ms",
+        "its memory, MiB PSS",
+        "full cycle, ms",
+        "its processor time, ms",
+        "quiet cycle, ms",
     ]
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    rows = [head]
     for point in points:
         audit, full, quiet = point["audit"], point["full_cycle"], point["quiet_cycle"]
-        cells = [
-            str(point["x"]),
-            _ms(_value(point["bulk"], "seconds")),
-            *([_ms(_value(point["bare_agent"], "seconds"))] if bare_agent else []),
-            _ms(_value(audit, "seconds")),
-            f"{_ms(audit['client_cpu_seconds'])} + {_ms(audit['libvirtd_cpu_seconds'])}",
-            f"{audit['peak_pss_bytes'] / _MIB:.1f}",
-            _ms(_value(full, "seconds")),
-            f"{_ms(full['client_cpu_seconds'])} + {_ms(full['libvirtd_cpu_seconds'])}",
-            _ms(_value(quiet, "seconds")),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        rows.append(
+            [
+                str(point["x"]),
+                _ms(_value(point["bulk"], "seconds")),
+                *([_ms(_value(point["bare_agent"], "seconds"))] if agents else []),
+                _ms(_value(audit, "seconds")),
+                f"{_ms(audit['client_cpu_seconds'])} + {_ms(audit['libvirtd_cpu_seconds'])}",
+                f"{audit['peak_pss_bytes'] / _MIB:.1f}",
+                _ms(_value(full, "seconds")),
+                f"{_ms(full['client_cpu_seconds'])} + {_ms(full['libvirtd_cpu_seconds'])}",
+                _ms(_value(quiet, "seconds")),
+            ]
+        )
+    return list_table([10] * len(head), rows)
 
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.3g}" if seconds < 0.1 else f"{seconds * 1000:.0f}"
 
 
-def _growths(curve: dict[str, Any]) -> list[str]:
+def _growths(curve: Mapping[str, Any]) -> str:
     sizes = [point["x"] for point in curve["points"]]
     fitted = ", ".join(map(str, sizes[upper_half(sizes) :]))
-    lines = [f"| grows with a power of {curve['unit']} ({fitted}) | exponent |", "|---|---|"]
+    rows = [(f"as a power of {curve['unit']}, fitted over {fitted}", "exponent")]
     for key, found in curve["growth"].items():
         exponent = found["exponent"]
-        said = found["why"] if exponent is None else f"{exponent:.2f}"
-        lines.append(f"| {SERIES[key][0]} | {said} |")
-    return lines
+        rows.append((SERIES[key][0], found["why"] if exponent is None else f"{exponent:.2f}"))
+    return list_table((65, 35), rows)
 
 
-def draw(measured: dict[str, Any], directory: pathlib.Path) -> list[pathlib.Path]:
+def draw(measured: Mapping[str, Any], directory: pathlib.Path) -> list[pathlib.Path]:
     """Two pictures of each curve: time, and memory."""
     made = []
     for key, curve in measured["curves"].items():
@@ -526,13 +538,13 @@ def draw(measured: dict[str, Any], directory: pathlib.Path) -> list[pathlib.Path
         memory_lines = _lines(curve, ("audit_memory", "agent_memory"), 1 / _MIB)
         made += [
             pictures.lines(
-                directory / f"curve-{key}-time.svg",
+                directory / _picture(key, "time"),
                 title=f"Time by {curve['title']}",
                 x=x,
                 y=("milliseconds", time_lines),
             ),
             pictures.lines(
-                directory / f"curve-{key}-memory.svg",
+                directory / _picture(key, "memory"),
                 title=f"Memory by {curve['title']}",
                 x=x,
                 y=("MiB", memory_lines),
@@ -545,38 +557,3 @@ def draw(measured: dict[str, Any], directory: pathlib.Path) -> list[pathlib.Path
 def _lines(curve: dict[str, Any], keys: Sequence[str], scale: float) -> dict[str, list[float]]:
     found = {SERIES[key][0]: values(curve["points"], key) for key in keys}
     return {label: [scale * v for v in series] for label, series in found.items() if series}
-
-
-def main() -> int:
-    """Measure, and print Markdown; 1 when something grows faster and ``--check`` asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    add = parser.add_argument
-    add("--rounds", type=int, default=Size.rounds, help="of each look at each point")
-    add("--only", default=",".join(KEYS), help="some of them, with commas between")
-    add("--smoke", action="store_true", help="few domains, few points")
-    add("--stack", choices=STACKS, default="host", help="whose libvirt and QEMU")
-    add("--json", metavar="FILE", type=pathlib.Path, help="write what was measured there")
-    add("--pictures", metavar="DIR", type=pathlib.Path, help="draw them there")
-    add("--check", action="store_true", help="exit 1 when something grows faster than linearly")
-    arguments = parser.parse_args()
-    only = arguments.only.split(",")
-    if unknown := set(only) - set(KEYS):
-        parser.error(f"no such curve: {', '.join(sorted(unknown))}")
-    # So that whoever ends it leaves nothing running.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    size = SMOKE if arguments.smoke else dataclasses.replace(Size(), rounds=arguments.rounds)
-    measured = measure(
-        size, arguments.stack, only, lambda said: print(said, file=sys.stderr, flush=True)
-    )
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(measured, indent=1) + "\n")
-    if arguments.pictures is not None:
-        draw(measured, arguments.pictures)
-    print(f"{os.cpu_count()} cores, Python {platform.python_version()}\n\n{render(measured)}")
-    return 1 if arguments.check and faster_than_linear(measured) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

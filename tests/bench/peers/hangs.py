@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The hang table: what each peer still tells of the healthy domains when others hang.
 
-    python -m tests.bench.peers.hangs --domains 100 --json hangs.json
-
 One crowd of real QEMUs (:mod:`tests.bench.crowd`), some of them with booted guests. At each point
 a share of the QEMUs is stopped by ``SIGSTOP`` and as many guests' agents hang. Every peer gets
 ready while no QEMU is stopped; then they are stopped, and the peer looks again and again: at least
@@ -31,22 +29,17 @@ virsh start
 
 from __future__ import annotations
 
-import argparse
 import concurrent.futures
 import contextlib
 import dataclasses
 import datetime
-import json
-import os
 import pathlib
-import platform
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import libvirt
@@ -55,17 +48,24 @@ from tests.bench.crowd import Crowd, crowd
 from tests.bench.crowd import Size as CrowdSize
 from tests.bench.peers.bare_stat import Stat
 from tests.bench.peers.bulk import Bulk
+from tests.bench.peers.ceilometer import Ceilometer
+from tests.bench.peers.collectd import Collectd
 from tests.bench.peers.domblkinfo import Domblkinfo
 from tests.bench.peers.exporter import Exporter
 from tests.bench.peers.guestinfo import Guestinfo
 from tests.bench.peers.host import halting_rom
 from tests.bench.peers.ours import Audit
 from tests.bench.peers.peer import Look, Peer, PeerError, Scene
+from tests.bench.peers.result import Options, about, sentence
+from tests.bench.peers.table_page import list_table
 from tests.bench.subject import Agent, Cycle
 from tests.bench.workers import PERIOD_SECONDS, WINDOW_SECONDS, Watch
 from tests.lab.domain import Domain
-from tests.lab.hypervisor import STACKS, Hypervisor
+from tests.lab.hypervisor import Hypervisor
 
+NAME = "hangs"
+#: domains; with fewer it is the smoke size
+SMALLEST = 20
 AGENT = "nova-diskaudit-agent"
 MOST_HELD = 3
 
@@ -334,61 +334,96 @@ def _worst(wanted: Sequence[str], seen: Sequence[set[str] | frozenset[str]]) -> 
     return min(len(one & set(wanted)) for one in seen), len(wanted)
 
 
-Peers = Callable[[], Sequence[Peer]]
+def measure(options: Options, say: Callable[[str], None]) -> dict[str, Any]:
+    """The part of the result file: with few domains in small."""
+    if options.domains < SMALLEST:
+        size, peers = SMOKE, few_peers
+    else:
+        size, peers = dataclasses.replace(Size(), domains=options.domains), every_peer
+    where = about(options)
+    with (
+        tempfile.TemporaryDirectory(prefix="hangs-", dir="/var/tmp") as directory,
+        Hypervisor(options.stack) as hypervisor,
+    ):
+        points = measure_points(hypervisor, pathlib.Path(directory), peers, size, say)
+        return {
+            "about": where,
+            "versions": hypervisor.versions,
+            "size": dataclasses.asdict(size),
+            "points": points,
+        }
 
 
-def measure(
-    peers: Peers, size: Size, stack: str = "host", say: Callable[[str], None] = print
-) -> dict[str, Any]:
-    """The table, as what can be written as JSON.
+def measure_points(
+    hypervisor: Hypervisor,
+    directory: pathlib.Path,
+    peers: Callable[[], Sequence[Peer]],
+    size: Size,
+    say: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """The rows of every point.
 
     :param peers: makes them; new ones for each point.
     """
     most = size.count(max(size.percents))
     points = []
-    with contextlib.ExitStack() as end:
-        directory = end.enter_context(tempfile.TemporaryDirectory(prefix="hangs-", dir="/var/tmp"))
-        hypervisor = end.enter_context(Hypervisor(stack))
-        crowd_size = CrowdSize(size.domains, max(1, most), most, size.healthy_guests)
-        # Running, since some tools leave out what is paused.
-        host = end.enter_context(crowd(hypervisor, crowd_size, rom=halting_rom(hypervisor)))
-        connection = libvirt.open(hypervisor.uri)
-        connection.defineXML(_NEWCOMER.xml(hypervisor.workdir, None))
-        connection.close()
-        stage = _Stage(host, end.enter_context(Watch(hypervisor.admin_uri)), size)
+    crowd_size = CrowdSize(size.domains, max(1, most), most, size.healthy_guests)
+    # Running, since some tools leave out what is paused.
+    rom = halting_rom(hypervisor)
+    with (
+        crowd(hypervisor, crowd_size, rom=rom) as host,
+        Watch(hypervisor.admin_uri) as watch,
+    ):
+        _define_newcomer(hypervisor)
+        say(f"{size.domains} domains are up")
+        stage = _Stage(host, watch, size)
         for percent in size.percents:
             count = size.count(percent)
             rows = []
             with stage.point(count, count):
-                looked = [*((peer.name, peer) for peer in peers()), (AGENT, None)]
-                for number, (name, peer) in enumerate(looked):
-                    own = pathlib.Path(directory, f"{count}-{number}")
+                for number, peer in enumerate((*peers(), None)):
+                    own = directory / f"{count}-{number}"
                     own.mkdir()
                     begun = time.monotonic()
                     row = _peer_row(peer, stage, own) if peer else _agent_row(stage, own)
                     row.daemon_restarted = stage.clean_up()
                     rows.append(dataclasses.asdict(row))
-                    say(f"{count} stopped and hung, {name}: {time.monotonic() - begun:.0f} s")
+                    say(f"{count} hang: {row.name}, {time.monotonic() - begun:.0f} s")
             points.append({"stopped": count, "hung": count, "rows": rows})
-    return {"size": dataclasses.asdict(size), "points": points}
+    return points
+
+
+def _define_newcomer(hypervisor: Hypervisor) -> None:
+    connection = libvirt.open(hypervisor.uri)
+    try:
+        connection.defineXML(_NEWCOMER.xml(hypervisor.workdir, None))
+    finally:
+        connection.close()
 
 
 def every_peer() -> list[Peer]:
-    """New ones of all that the table tells of, and the agent's row follows by itself."""
+    """All that ask a running host; the agent's row follows by itself."""
     return [
         Stat(),
         Bulk(),
         Domblkinfo(),
+        Ceilometer(),
         Exporter(),
+        Collectd(),
         Guestinfo(),
         Audit(guests=True),
     ]
 
 
+def few_peers() -> list[Peer]:
+    """One that hangs is enough to see that hanging is seen."""
+    return [Bulk()]
+
+
 # -- what is shown ----------------------------------------------------------------------------
 
 
-def unharmed(point: dict[str, Any]) -> list[str]:
+def unharmed(point: Mapping[str, Any]) -> list[str]:
     """Names of the peers that told of every healthy domain in every look and held few workers."""
     return [
         row["name"]
@@ -401,35 +436,35 @@ def unharmed(point: dict[str, Any]) -> list[str]:
     ]
 
 
-def render(measured: dict[str, Any]) -> str:
-    """A table for each point as Markdown, and who stood it."""
-    size = measured["size"]
-    lines = [
-        f"{size['domains']} domains; a look is given up after {size['patience']:g} s; of each peer "
-        "the look that told least, the slowest one, and the slower of two `virsh start`."
+def render(part: Mapping[str, Any]) -> str:
+    """See :mod:`tests.bench.peers`."""
+    size, versions = part["size"], part["versions"]
+    blocks = [
+        f"{sentence(part['about'])} libvirt {versions['libvirt']}, QEMU {versions['qemu']}.",
+        f"{size['domains']} domains; a look is given up after {size['patience']:g} s, and every "
+        f"peer looks at least {size['looks']} times. Of each the look that told least, the slowest "
+        "look, and the slower of two ``virsh start`` of another domain meanwhile.",
     ]
     head = (
-        "peer",
-        "healthy domains told of",
-        "guests of them",
-        "late (s)",
-        "workers held",
-        "`virsh start` (s)",
-        "looks",
-    )
-    for point in measured["points"]:
-        lines += ["", f"**{point['stopped']} QEMUs stopped, {point['hung']} agents hung**", ""]
-        lines += [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-        lines += [f"| {' | '.join(_cells(row, size['patience']))} |" for row in point["rows"]]
-        stood = ", ".join(unharmed(point)) or "nobody"
-        lines += [
-            "",
-            f"Every healthy domain in every look, at most {MOST_HELD} workers held: {stood}.",
+        "peer", "healthy domains told of", "healthy guests told of", "late, s",
+        "workers of libvirtd held", "``virsh start``, s", "looks",
+    )  # fmt: skip
+    for point in part["points"]:
+        title = f"{point['stopped']} QEMUs stopped, {point['hung']} agents hung"
+        if not point["stopped"]:
+            title = "All well"
+        rows = [head, *(_cells(row, size["patience"]) for row in point["rows"])]
+        stood = ", ".join(unharmed(point)) or "none"
+        blocks += [
+            f".. rubric:: {title}",
+            list_table((26, 14, 14, 10, 12, 12, 12), rows),
+            "Every healthy domain and guest in every look, and at most "
+            f"{MOST_HELD} workers held: {stood}.",
         ]
-    return "\n".join(lines)
+    return "\n\n".join(blocks) + "\n"
 
 
-def _cells(row: dict[str, Any], patience: float) -> list[str]:
+def _cells(row: Mapping[str, Any], patience: float) -> list[str]:
     if row["absent"]:
         return [row["name"], f"not measured: {row['absent']}", *[""] * 5]
     never = f"> {patience:g}"
@@ -450,44 +485,3 @@ def _of(told: Sequence[int] | None) -> str:
     if told is None:
         return "-"
     return f"{told[0]} of {told[1]}" if told[0] == told[1] else f"**{told[0]} of {told[1]}**"
-
-
-def main() -> int:
-    """Measure, and print Markdown; 1 when the agent did not stand it and ``--check`` asked."""
-    size = Size()
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    add = parser.add_argument
-    add("--domains", type=int, default=size.domains)
-    add("--percents", default=",".join(map(str, size.percents)), help="that hang, with commas")
-    add("--patience", type=float, default=size.patience, help="seconds of a look at most")
-    add("--only", help="names of peers, with commas between; all by default")
-    add("--stack", choices=STACKS, default="host", help="whose libvirt and QEMU")
-    add("--json", metavar="FILE", type=pathlib.Path, help="write what was measured there")
-    add("--check", action="store_true", help="exit 1 when the agent suffered")
-    arguments = parser.parse_args()
-    libvirt.registerErrorHandler(lambda context, error: None, None)
-    # So that whoever ends it leaves nothing running.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    only = arguments.only.split(",") if arguments.only is not None else None
-    measured = measure(
-        lambda: [peer for peer in every_peer() if only is None or peer.name in only],
-        dataclasses.replace(
-            size,
-            domains=arguments.domains,
-            percents=tuple(map(float, arguments.percents.split(","))),
-            patience=arguments.patience,
-        ),
-        arguments.stack,
-        lambda said: print(said, file=sys.stderr, flush=True),
-    )
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(measured, indent=1) + "\n")
-    print(f"{os.cpu_count()} cores, Python {platform.python_version()}\n\n{render(measured)}")
-    stood = all(AGENT in unharmed(point) for point in measured["points"])
-    return 1 if arguments.check and not stood else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
