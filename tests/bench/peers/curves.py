@@ -423,10 +423,19 @@ def _value(entry: dict[str, Any], member: str) -> float:
     return float(entry[member])
 
 
-def values(points: Sequence[dict[str, Any]], key: str) -> list[float]:
+def _least(entry: dict[str, Any], member: str) -> float:
+    """What others on the machine add to a time, they only add: so growth is that of the least."""
+    return min(entry["seconds"]) if member == "seconds" else _value(entry, member)
+
+
+def values(
+    points: Sequence[dict[str, Any]],
+    key: str,
+    value: Callable[[dict[str, Any], str], float] = _value,
+) -> list[float]:
     """A series by its points; empty where it was not measured."""
     _, entry, member = SERIES[key]
-    return [_value(point[entry], member) for point in points if entry in point]
+    return [value(point[entry], member) for point in points if entry in point]
 
 
 def _growth(points: Sequence[dict[str, Any]], start: dict[str, Any]) -> dict[str, Any]:
@@ -434,8 +443,8 @@ def _growth(points: Sequence[dict[str, Any]], start: dict[str, Any]) -> dict[str
     sizes = [point["x"] for point in points]
     found = {}
     for key, (_, entry, member) in SERIES.items():
-        if series := values(points, key):
-            constant = _value(start, member) if entry == "audit" else 0.0
+        if series := values(points, key, _least):
+            constant = _least(start, member) if entry == "audit" else 0.0
             grown = growth(sizes, series, constant)
             found[key] = dataclasses.asdict(grown) | {"linear_at_most": grown.is_linear_at_most}
     return found
@@ -460,7 +469,8 @@ def render(part: Mapping[str, Any]) -> str:
     found = faster_than_linear(part)
     blocks = [
         f"{sentence(where)} libvirt {versions['libvirt']}, QEMU {versions['qemu']}. "
-        f"Medians of {len(start['seconds'])} rounds; processor time is the client's + libvirtd's.",
+        f"Medians of {len(start['seconds'])} rounds, and growth of the least of them; processor "
+        "time is the client's + libvirtd's.",
         f"An audit of one domain with one disk takes {_value(start, 'seconds'):.2f} s and "
         f"{start['peak_pss_bytes'] / _MIB:.1f} MiB; that is taken off an audit's values before "
         "their growth is fitted.",

@@ -377,8 +377,7 @@ def measure_points(
         _define_newcomer(hypervisor)
         say(f"{size.domains} domains are up")
         stage = _Stage(host, watch, size)
-        for percent in size.percents:
-            count = size.count(percent)
+        for count in sorted({size.count(percent) for percent in size.percents}):
             rows = []
             with stage.point(count, count):
                 for number, peer in enumerate((*peers(), None)):
