@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ceilometer's compute pollsters of disks, by their real classes from PyPI, in their own process."""
+"""Ceilometer's compute pollsters of disks: the real classes, from PyPI, in their own process."""
 
 from __future__ import annotations
 
