@@ -21,7 +21,6 @@ _NEVER = 1_000_000
 _QUIET_CYCLES = 5
 # A cycle every two seconds for a hundred domains, so that one has ended when the next begins.
 _DOMAINS_A_SECOND = 50
-_SHORTEST_SECONDS = 2
 
 
 def version() -> str:
@@ -95,9 +94,9 @@ class Cycle:
 
     def start(self, scene: Scene, directory: pathlib.Path) -> None:
         domains = len(scene.uuids)
-        self._interval = max(_SHORTEST_SECONDS, domains // _DOMAINS_A_SECOND)
+        interval = max(1, domains // _DOMAINS_A_SECOND)
         options = {
-            "agent": {"interval": self._interval, "full_cycles": 1 if self._full else _NEVER},
+            "agent": {"interval": interval, "full_cycles": 1 if self._full else _NEVER},
             "audit": {"evidence": self._evidence},
         }
         self._agent = Agent(scene.hypervisor.uri, directory, options)
