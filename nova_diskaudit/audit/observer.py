@@ -78,10 +78,12 @@ class Observer:
         why = uri.problem(options.uri)
         if why is not None:
             raise AuditError(f"cannot audit {options.uri!r}: {why}")
-        asked = (("evidence",) if options.ask_evidence else ()) + (
-            ("guest",) if options.ask_guests else ()
+        lanes.warm_up(
+            "monitor",
+            "storage",
+            *(("evidence",) if options.ask_evidence else ()),
+            *(("guest",) if options.ask_guests else ()),
         )
-        lanes.warm_up("monitor", "storage", *asked)
         self._questions = Questions(lanes, options.timeout, options.deadlines)
         self._deadlines = options.deadlines
         self.images = Images(self._questions, options.path_map, hung)

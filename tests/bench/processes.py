@@ -7,6 +7,7 @@ import contextlib
 import os
 import pathlib
 import time
+from collections.abc import Iterable
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -58,6 +59,19 @@ def pss_bytes(pids: set[int]) -> int:
     return total
 
 
+def clock_seconds(pids: Iterable[int]) -> float:
+    """Processor time of some processes by the kernel's clock of each, to the nanosecond.
+
+    Their threads that have ended are in it; their children that have ended are not.
+    """
+    total = 0.0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            # clock_getcpuclockid(3): the complement of the pid, and CPUCLOCK_SCHED.
+            total += time.clock_gettime((~pid << 3) | 2)
+    return total
+
+
 def cpu_seconds(pids: set[int]) -> float:
     """Processor time of some processes and of all children that they have waited for.
 
@@ -72,16 +86,3 @@ def cpu_seconds(pids: set[int]) -> float:
         except OSError:
             continue
     return ticks / _TICKS
-
-
-def cpu_clocks(pids: set[int]) -> float:
-    """Processor time of some processes to the nanosecond; of one that has ended it is nothing.
-
-    Unlike :func:`cpu_seconds` it knows of no children that are gone.
-    """
-    seconds = 0.0
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            # clock_getcpuclockid(3): the complement of the pid, and CPUCLOCK_SCHED.
-            seconds += time.clock_gettime((~pid << 3) | 2)
-    return seconds

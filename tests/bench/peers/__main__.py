@@ -48,6 +48,7 @@ def main() -> None:
         guests=min(arguments.guests, arguments.domains),
         rounds=arguments.rounds,
         stack=arguments.stack,
+        skip=tuple(arguments.skip),
     )
     for name in chosen:
         begun = time.monotonic()
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=3, help="turns of each peer")
     add("--stack", choices=STACKS, default="host", help="whose libvirt and QEMU")
     add("--parts", default=",".join(PARTS), help="some of them, with commas between")
+    add("--skip", action="append", default=[], metavar="PEER", help="leave out (may be repeated)")
     add("--output", type=pathlib.Path, default=pathlib.Path("build/peers"), help="directory")
     add("--render", action="store_true", help="measure nothing, render what is in the directory")
     return parser

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import pathlib
 import sys
+from importlib import metadata
 
 import libvirt
 
@@ -25,7 +26,7 @@ class Bulk(Told):
     held = ("allocation", "physical")
 
     def version(self) -> str:
-        return f"libvirt-python {libvirt.getVersion() // 1000000}"
+        return f"libvirt-python {metadata.version('libvirt-python')}"
 
     def start(self, scene: Scene, directory: pathlib.Path) -> None:
         self.begin([sys.executable, "-m", __name__, scene.hypervisor.uri_readonly], directory)

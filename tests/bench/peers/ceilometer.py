@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ceilometer's compute pollsters of disks, by their real classes from PyPI, in their own process."""
+"""Ceilometer's compute pollsters of disks: the real classes, from PyPI, in their own process."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from tests.bench.peers.told import Told
 from tests.services import ceilometer, place
 
 # As on a compute node whose Nova writes its metadata into the XML, which is the default: neither
-# Nova nor Keystone is asked.
+# Nova nor Keystone is asked. Its complaints would go to standard output otherwise.
 _CONF = """\
 [DEFAULT]
 host = bench
+use_stderr = true
 libvirt_uri = {uri}
 """
 

@@ -40,7 +40,7 @@ from tests.bench.peers import pictures
 from tests.bench.peers.growth import LINEAR, growth, upper_half
 from tests.bench.peers.result import Options, about, sentence
 from tests.bench.peers.table_page import list_table
-from tests.bench.processes import cpu_clocks, pss_bytes, tree
+from tests.bench.processes import clock_seconds, pss_bytes, tree
 from tests.lab.domain import GIB, MIB, Disk, Domain
 from tests.lab.hypervisor import Hypervisor
 from tests.lab.machine import Machine, await_true, boot
@@ -260,11 +260,11 @@ class _Spent:
     _server: float = 0.0
 
     def add(self, work: Callable[[], object]) -> None:
-        client, server, begun = _own_cpu(), cpu_clocks({self.libvirtd}), time.perf_counter()
+        client, server, begun = _own_cpu(), clock_seconds({self.libvirtd}), time.perf_counter()
         work()
         self.seconds.append(time.perf_counter() - begun)
         self._client += _own_cpu() - client
-        self._server += cpu_clocks({self.libvirtd}) - server
+        self._server += clock_seconds({self.libvirtd}) - server
 
     def told(self) -> dict[str, Any]:
         return {

@@ -21,7 +21,7 @@ from nova_diskaudit.agent.observatory import Observatory
 from nova_diskaudit.agent.quarantine import Quarantine
 from nova_diskaudit.audit.options import Options
 from nova_diskaudit.lane.lanes import Lanes
-from tests.bench.processes import cpu_clocks, pss_bytes, tree
+from tests.bench.processes import clock_seconds, pss_bytes, tree
 
 _NEVER = 1_000_000
 # An image that was written is not quiet for 2 s.
@@ -31,13 +31,13 @@ _SETTLE_SECONDS = 20.0
 def metered(work: Callable[[], object], libvirtd: int, times: int) -> dict[str, Any]:
     """Do it so often; the meters of one time."""
     own = tree(os.getpid())
-    before = cpu_clocks(own), cpu_clocks({libvirtd})
+    before = clock_seconds(own), clock_seconds({libvirtd})
     seconds = []
     for _ in range(times):
         begun = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - begun)
-    after = cpu_clocks(own | tree(os.getpid())), cpu_clocks({libvirtd})
+    after = clock_seconds(own | tree(os.getpid())), clock_seconds({libvirtd})
     return {
         "seconds": seconds,
         "client_cpu_seconds": (after[0] - before[0]) / times,

@@ -3,9 +3,9 @@
 
 Domains without a guest OS follow each other in sorts, so that each class has its share of them;
 few are shut off, as on a hypervisor that is used. The others run, for some tools leave out what is
-paused: their firmware is two instructions that halt the processor, which costs nothing. A few guests are really booted, for what only a
-guest can say. What is true is read from the storage (``du``) and from the guests' own ``statfs``,
-and from nothing that is compared here.
+paused: their firmware is two instructions that halt the processor, which costs nothing. A few
+guests are really booted, for what only a guest can say. What is true is read from the storage
+(``du``) and from the guests' own ``statfs``, and from nothing that is compared here.
 """
 
 from __future__ import annotations
@@ -180,28 +180,28 @@ _Sort = tuple[tuple[str, Disk], tuple[str, Disk]]
 _RUNNING: tuple[_Sort, ...] = (
     (
         ("qcow2", _written("vda", "qcow2")),
-        ("raw, nothing written since start", _written("vdb", "raw")),
+        ("raw unwritten since start", _written("vdb", "raw")),
     ),
     (
-        ("raw, preallocated", Disk("vda", _FULL, options="preallocation=falloc")),
-        ("raw, its end written once", Disk("vdb", _SIZE)),
+        ("raw preallocated", Disk("vda", _FULL, options="preallocation=falloc")),
+        ("raw with its end written", Disk("vdb", _SIZE)),
     ),
     (
-        ("qcow2, preallocated", Disk("vda", _FULL, format="qcow2", options="preallocation=falloc")),
-        ("raw, written and discarded", Disk("vdb", _SIZE, discard=True)),
+        ("qcow2 preallocated", Disk("vda", _FULL, format="qcow2", options="preallocation=falloc")),
+        ("raw written and discarded", Disk("vdb", _SIZE, discard=True)),
     ),
 )  # fmt: skip
 _SHUT_OFF: _Sort = (
-    ("shut off, qcow2", _written("vda", "qcow2")),
-    ("shut off, raw with ext4", _formatted("vdb")),
+    ("qcow2 shut off", _written("vda", "qcow2")),
+    ("raw with ext4 shut off", _formatted("vdb")),
 )
 _ON_A_DEVICE: _Sort = (
     ("qcow2", _written("vda", "qcow2")),
     ("loop device", _device("vdb")),
 )
 _DONE = {
-    "raw, its end written once": (_WRITTEN,),
-    "raw, written and discarded": (_WRITTEN, f"discard {_SIZE - 65536} 65536"),
+    "raw with its end written": (_WRITTEN,),
+    "raw written and discarded": (_WRITTEN, f"discard {_SIZE - 65536} 65536"),
 }
 
 _OF_A_GUEST = ("guest's qcow2 overlay", "guest's raw with ext4")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ours: ``nova-diskaudit audit`` of this tree, a whole process each time, and the agent's cycles."""
+"""Ours, of this tree: ``nova-diskaudit audit``, a process each time, and the agent's cycles."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from nova_diskaudit.agent.reader import AgentUnreachable
 from tests.bench.peers.peer import PATIENCE_SECONDS, Answers, Command, Look, PeerError, Scene, ran
-from tests.bench.processes import tree
+from tests.bench.processes import clock_seconds, tree
 from tests.bench.subject import Agent, SubjectError
 
 _TOOL = os.path.join(os.path.dirname(sys.executable), "nova-diskaudit")
@@ -20,7 +21,6 @@ _NEVER = 1_000_000
 _QUIET_CYCLES = 5
 # A cycle every two seconds for a hundred domains, so that one has ended when the next begins.
 _DOMAINS_A_SECOND = 50
-_SHORTEST_SECONDS = 2
 
 
 def version() -> str:
@@ -74,9 +74,9 @@ class Audit(Command):
 class Cycle:
     """The real agent; a look is a cycle of it, with guests.
 
-    ``full``: everybody is looked at. Quiet: nothing has changed since, as in eleven of twelve cycles
-    of a host on which nobody writes; several cycles in a row are measured, for one costs little.
-    Its answers are those whose facts the cycle has renewed.
+    ``full``: everybody is looked at. Quiet: nothing has changed since, as in eleven of twelve
+    cycles of a host on which nobody writes; several in a row are measured, for one costs little.
+    Its answers are those whose facts the last cycle has renewed.
     """
 
     held = ("host_allocated_bytes",)
@@ -94,9 +94,9 @@ class Cycle:
 
     def start(self, scene: Scene, directory: pathlib.Path) -> None:
         domains = len(scene.uuids)
-        self._interval = max(_SHORTEST_SECONDS, domains // _DOMAINS_A_SECOND)
+        interval = max(1, domains // _DOMAINS_A_SECOND)
         options = {
-            "agent": {"interval": self._interval, "full_cycles": 1 if self._full else _NEVER},
+            "agent": {"interval": interval, "full_cycles": 1 if self._full else _NEVER},
             "audit": {"evidence": self._evidence},
         }
         self._agent = Agent(scene.hypervisor.uri, directory, options)
@@ -117,20 +117,20 @@ class Cycle:
     def look(self, patience: float = PATIENCE_SECONDS) -> Look:
         assert self._agent is not None
         count = 1 if self._full else _QUIET_CYCLES
-        seconds = []
         try:
             self._agent.forget()
-            for _ in range(count):
-                self._agent.cycles_ended(1, patience)
-                shown = self._agent.shown()
-                seconds.append(shown.agent.cycle.seconds or 0.0)
-        except SubjectError as error:
+            pids = self.pids()
+            before = clock_seconds(pids)
+            self._agent.cycles_ended(count, patience)
+            spent = clock_seconds(pids) - before
+            shown = self._agent.shown()
+        except (SubjectError, AgentUnreachable) as error:
             return Look("", patience, None, 1, str(error).splitlines()[0])
         report, began = shown.report, shown.agent.cycle.started_at
         assert report is not None and began is not None
         fresh = [one for one in report.instances if one.as_of >= began]
         said = msgspec.json.encode(fresh).decode()
-        return Look(said, sum(seconds) / count, None, count)
+        return Look(said, shown.agent.cycle.seconds or 0.0, spent / count, count)
 
     def read(self, said: str) -> Answers:
         return _answers(json.loads(said)) if said else {}

@@ -21,6 +21,7 @@ class Options:
     """What a run was asked for.
 
     ``guests`` of the ``domains`` are really booted. ``output`` is a directory that exists.
+    ``skip`` are names of peers that are left out.
     """
 
     output: pathlib.Path
@@ -28,6 +29,7 @@ class Options:
     guests: int = 2
     rounds: int = 3
     stack: str = "host"
+    skip: tuple[str, ...] = ()
 
 
 def about(options: Options) -> dict[str, Any]:
