@@ -387,7 +387,8 @@ def measure_points(
                     row = _peer_row(peer, stage, own) if peer else _agent_row(stage, own)
                     row.daemon_restarted = stage.clean_up()
                     rows.append(dataclasses.asdict(row))
-                    say(f"{count} hang: {row.name}, {time.monotonic() - begun:.0f} s")
+                    took = f"{time.monotonic() - begun:.0f} s"
+                    say(f"{count} hang: {row.name}, {row.absent or took}")
             points.append({"stopped": count, "hung": count, "rows": rows})
     return points
 
@@ -410,6 +411,7 @@ def every_peer() -> list[Peer]:
         Exporter(),
         Collectd(),
         Guestinfo(),
+        Audit(guests=False),
         Audit(guests=True),
     ]
 
