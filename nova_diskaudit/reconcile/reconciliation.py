@@ -151,7 +151,7 @@ class _Part:
         others: defaultdict[Subject, list[judge.Sighting]] = defaultdict(list)
         for row in self._slice.others:
             # Of a domain elsewhere nothing matters but where it is.
-            one = judge.Sighting(_host(row), row.since_at, None, 0, 0)
+            one = judge.Sighting(_host(row), None, 0, 0)
             others[row.mine, row.uuid].append(one)
         claims: defaultdict[str, list[judge.Claim]] = defaultdict(list)
         for row in self._slice.claims:
@@ -160,9 +160,7 @@ class _Part:
         differing: dict[Subject, tuple[judge.Difference, judge.Instance]] = {}
         for row in self._slice.sightings:
             subject, host, instance = (row.host_id, row.uuid), self.hosts[row.host_id], _nova(row)
-            sighting = judge.Sighting(
-                host, row.since_at, row.project_id, row.virtual_bytes, row.virtual_unknown
-            )
+            sighting = judge.Sighting(host, row.project_id, row.virtual_bytes, row.virtual_unknown)
             self._say(subject, judge.of_host(host, self._world))
             elsewhere = others.get(subject, ())
             self._say(subject, judge.of_place(sighting, elsewhere, instance, self._world))

@@ -179,7 +179,6 @@ def _statements(first: int, last: int, codes: list[str]) -> dict[str, sa.Select[
         "sightings": sa.select(
             sighting.c.host_id,
             sighting.c.uuid,
-            sighting.c.since_at,
             sighting.c.project_id,
             sighting.c.virtual_bytes,
             sighting.c.virtual_unknown,
@@ -191,7 +190,6 @@ def _statements(first: int, last: int, codes: list[str]) -> dict[str, sa.Select[
         "others": sa.select(
             sighting.c.host_id.label("mine"),
             sighting.c.uuid,
-            other.c.since_at,
             *(other_host.c[column.name] for column in _HOST),
         )
         .select_from(

@@ -183,8 +183,11 @@ class Stage:
             },
         )
 
-    def findings(self) -> dict[tuple[str, str, str], Found]:
-        """By host, name of the instance (empty: the host itself) and code."""
+    def findings(self, *, compared: bool = True) -> dict[tuple[str, str, str], Found]:
+        """By host, name of the instance (empty: the host itself) and code.
+
+        :param compared: nothing was said since: then what stands beside instances agrees.
+        """
         statement = (
             sa.select(host.c.name, finding)
             .select_from(finding.join(host, host.c.id == finding.c.host_id))
@@ -192,7 +195,8 @@ class Stage:
         )
         with self.engine.connect() as connection:
             rows = list(connection.execute(statement))
-            self._noted(connection, rows)
+            if compared:
+                self._noted(connection, rows)
         return {
             (row.name, self._names.get(row.uuid, row.uuid), row.code): Found(
                 row.message, moment.time(row.since_at)
