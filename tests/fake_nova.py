@@ -51,6 +51,7 @@ class FakeNova:
         self.hosts = {"a": "cell1", "b": "cell1", "c": "cell2"}
         self.down: set[str] = set()
         self.asked: list[str] = []
+        self.methods: set[str] = set()
         #: answers that come before any other: a path's end, and what is sent
         self.faults: list[tuple[str, int, bytes]] = []
         #: run before an answer to a path that ends so
@@ -111,6 +112,7 @@ class FakeNova:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
         path = environ["PATH_INFO"].removeprefix("/v2.1")
+        self.methods.add(environ["REQUEST_METHOD"])
         query = dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", "")))
         if path in ("", "/"):
             return self._discovery(start_response)
