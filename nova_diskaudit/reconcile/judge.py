@@ -310,6 +310,8 @@ def of_claim(
     claimed = sum(claim.disk_gb for claim in claims)
     if claimed == _gib(sighting.virtual_bytes) and len(claims) <= 1:
         return Verdict({}), nothing
+    if any(one.fetched_at > world.nova_at for one in claims):
+        return unknown, nothing
     old = frozenset(one.provider_id for one in claims if one.fetched_at < instance.seen_at)
     if old:
         # Nova may have ended the promise since, and that leaves no trace in a generation.
