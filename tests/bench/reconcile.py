@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from nova_diskaudit import record
 from nova_diskaudit.reconcile import judge
 from nova_diskaudit.store import engine as store_engine
 from nova_diskaudit.store import moment, schema
@@ -90,7 +91,7 @@ def run(kind: str, hosts: int) -> None:
 
         runs = [measured("the whole map of Nova", "nova-map")]
         # Nova told of everything now, so only what the hosts report after that can be judged.
-        everybody_reports(engine, seconds=120)
+        everybody_reports(engine, seconds=65)
         analyze(engine)
         runs.append(measured("the first comparison", "reconciliation"))
         first = counted(engine)
@@ -122,13 +123,10 @@ def fill(engine: sa.Engine, hosts: int) -> None:
     """What each host reports."""
     for number in range(hosts):
         instances = tuple(reports.instance(uuid, project_id="red") for uuid in cloud.uuids(number))
-        leftovers = ()
-        if number % _ORPHANS == 0:
-            leftovers = (
-                reports.record.Leftover(
-                    name=reports.uuid_of(number, "gone"), host_allocated_bytes=reports.GIB
-                ),
-            )
+        gone = record.Leftover(
+            name=reports.uuid_of(number, "gone"), host_allocated_bytes=reports.GIB
+        )
+        leftovers = (gone,) if number % _ORPHANS == 0 else ()
         storage = reports.storage(identity=f"fsid:{number}", leftovers=leftovers)
         state = reports.state(cloud.name(number), instances, as_of=cloud.now(), storages=(storage,))
         report = reports.full(state, agent=cloud.name(number), sent_at=cloud.now())
@@ -157,7 +155,7 @@ def command(what: str, task: str, file: pathlib.Path, database: int | None) -> R
     """One run, measured."""
     before = cpu_seconds(tree(database)) if database is not None else 0.0
     begun = time.perf_counter()
-    words = [COMMAND, "--config-file", file, "--task", task, "--format", "json"]
+    words = [str(COMMAND), "--config-file", str(file), "--task", task, "--format", "json"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     said = process.stdout.read()

@@ -3,8 +3,8 @@
 
     python -m tests.bench.simulated --hosts 2000
 
-It answers with pages of 1000 servers in the size that the real Nova has, and prints its port. A POST
-is refused, and would end the benchmark.
+It answers with pages of 1000 servers, in the size that the real Nova has, and prints its port. What
+is no GET is refused, and would end the benchmark.
 """
 
 from __future__ import annotations
