@@ -70,7 +70,14 @@ def scene(engine: sa.Engine) -> Stage:
             leftovers={reports.uuid_of(name, "other"): GIB, f"{name}.img": 1},
         )
     stage.settle()
+    stage.lease().give_back()
     return stage
+
+
+def compare(lease: task.Lease) -> reconciliation.Pass:
+    return reconciliation.run(
+        lease, nova=True, placement=True, placement_answers=True, stale_after_seconds=3600
+    )
 
 
 def by_host(engine: sa.Engine) -> dict[str, frozenset[tuple[str, str]]]:
@@ -99,7 +106,8 @@ def before_and_after(engine: sa.Engine) -> tuple[Any, Any, list[int]]:
     """What was found before and after, and the moments of the pass between."""
     stage = scene(engine)
     before = by_host(engine)
-    moments = faults.moments(engine, stage.run)
+    lease = stage.lease()
+    moments = faults.moments(engine, lambda: compare(lease))
     after = by_host(engine)
     assert all(before[name] != after[name] for name in HOSTS)
     assert {code for some in after.values() for _, code in some} == {
@@ -117,9 +125,10 @@ def trouble(
     failed = 0
     for moment in moments[::every]:
         stage = scene(engine)
+        lease = stage.lease()
         with faults.at(engine, moment, fault):
             try:
-                stage.run()
+                compare(lease)
             except errors.Unavailable:
                 failed += 1
         recover()
@@ -154,9 +163,7 @@ def test_the_database_is_read_only(engine: sa.Engine, server: Server) -> None:
     server.set_read_only(True)
     try:
         with pytest.raises(errors.Unavailable):
-            reconciliation.run(
-                lease, nova=True, placement=True, placement_answers=True, stale_after_seconds=3600
-            )
+            compare(lease)
         assert by_host(engine) == before
     finally:
         server.set_read_only(False)
@@ -172,13 +179,7 @@ def job(stage: Stage, moment: int | None = None, engine: sa.Engine | None = None
             if moment is not None and engine is not None:
                 kill = functools.partial(os.kill, os.getpid(), signal.SIGKILL)
                 stack.enter_context(faults.at(engine, moment, kill))
-            done = reconciliation.run(
-                turn.lease,
-                nova=True,
-                placement=True,
-                placement_answers=True,
-                stale_after_seconds=3600,
-            )
+            done = compare(turn.lease)
         return runner.Result(done._asdict())
 
     return runner.Job("reconciliation", 300.0, run)
@@ -258,13 +259,7 @@ def test_reports_come_while_passes_run(engine: sa.Engine) -> None:
                     if_due=False,
                 )
                 assert lease is not None
-                reconciliation.run(
-                    lease,
-                    nova=True,
-                    placement=True,
-                    placement_answers=True,
-                    stale_after_seconds=3600,
-                )
+                compare(lease)
         except BaseException as error:
             problems.append(error)
 
