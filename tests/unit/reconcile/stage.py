@@ -99,14 +99,14 @@ class Stage:
 
     def promised(self, provider: str, generation: int = 1, **gb: int) -> None:
         """What a provider allocated, by name of the instance."""
-        allocation.put(
-            self.lease(),
+        told = allocation.Told(
             reports.uuid_of("provider", provider),
             provider,
-            generation=generation,
-            fetched_at=moment.of(self.now),
-            disk_gb={self.uuid(name): number for name, number in gb.items()},
+            generation,
+            moment.of(self.now),
+            {self.uuid(name): number for name, number in gb.items()},
         )
+        allocation.put(self.lease(), [told])
 
     def placement_answered(self) -> None:
         allocation.completed(self.lease(), begun=moment.of(self.now))

@@ -158,6 +158,14 @@ def test_placement_is_asked_only_where_something_moved(cloud: Cloud) -> None:
     assert len(look.rows(cloud.stage.engine, allocation)) == 1
 
 
+def test_a_number_that_no_disk_has(cloud: Cloud) -> None:
+    cloud.run()
+    cloud.placement.claim(cloud.stage.uuid("one"), a=2**33 - 1)
+    cloud.run()
+    assert cloud.run().problem is None
+    assert cloud.codes() == {("a", "one", "claim-mismatch")}
+
+
 def test_a_claim_that_vanished_without_a_trace_is_found_in_time(cloud: Cloud) -> None:
     cloud.run()
     cloud.placement.release(cloud.stage.uuid("one"))
