@@ -117,6 +117,7 @@ class FakeNova:
         if path in ("", "/"):
             return self._discovery(start_response)
         self.asked.append(path)
+        self.methods.add(environ["REQUEST_METHOD"])
         if path in self.before:
             self.before[path]()
         status, data = 200, b""

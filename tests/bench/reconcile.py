@@ -1,217 +1,139 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the reconciliation of a large cloud costs: the first one, and one when nothing changed.
+"""What it costs to hold 100,000 instances against Nova and Placement, and to do it again.
 
-    python -m tests.bench.reconcile --hosts 2000                       # 100,000 instances
-    python -m tests.bench.reconcile --hosts 2000 --database mariadb
+    python -m tests.bench.reconcile --hosts 2000 --database postgresql
 
-``nova-diskaudit-reconcile`` runs as cron would run it, a process each time, start-up included; Nova
-and Placement are simulated by another process (:mod:`tests.bench.simulated`), behind the same SDK
-and over HTTP. What the hosts report was stored before. Processor time is the kernel's account of
-the command and of the database; the simulated cloud is not counted, but takes its share of the
-processors.
+The command is the real one, in a process of its own, over HTTP; Nova and Placement are simulated
+by :mod:`.simulated`, whose processor time is not counted. Nothing is judged here.
 """
 
 from __future__ import annotations
 
 import argparse
-import collections
 import contextlib
 import json
 import os
 import pathlib
-import platform
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
-from nova_diskaudit import record
-from nova_diskaudit.reconcile import judge
 from nova_diskaudit.store import engine as store_engine
-from nova_diskaudit.store import moment, schema
 from nova_diskaudit.store import report as store_report
-from nova_diskaudit.store.tables import finding, host
+from nova_diskaudit.store import schema
+from nova_diskaudit.store.tables import host, instance, sighting
 from tests import reports
-from tests.bench import cloud, simulated
+from tests.bench import cloud
 from tests.bench.processes import cpu_seconds, tree
-from tests.bench.service import SERVERS
-
-COMMAND = pathlib.Path(sys.executable).with_name("nova-diskaudit-reconcile")
-#: Of so many hosts one has the files of an instance that is no more.
-_ORPHANS = 20
-
-
-class Run(NamedTuple):
-    """One run of the command."""
-
-    what: str
-    wall: float
-    cpu: float
-    database_cpu: float
-    peak_mib: float
-    facts: dict[str, Any]
+from tests.bench.service import SERVERS, listens
+from tests.services.daemon import free_port
 
 
 def main() -> None:
     """Run the benchmark and print Markdown."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--hosts", type=int, default=2000)
-    parser.add_argument("--database", choices=SERVERS, action="append")
+    parser.add_argument("--database", choices=SERVERS, default="postgresql")
     arguments = parser.parse_args()
-    instances = arguments.hosts * cloud.INSTANCES
-    print(f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}")
-    print(f"{arguments.hosts} hosts, {instances} instances\n")
-    for kind in arguments.database or SERVERS:
-        run(kind, arguments.hosts)
+    print(f"{arguments.database}: {arguments.hosts} hosts, {arguments.hosts * 50} instances\n")
+    print("| pass | s | command CPU s | database CPU s | largest MiB | what it says |")
+    print("|---|---|---|---|---|---|", flush=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="nova-diskaudit-") as directory,
+        SERVERS[arguments.database]() as server,
+        contextlib.ExitStack() as end,
+    ):
+        run(pathlib.Path(directory), server, arguments.database, arguments.hosts, end)
 
 
-def run(kind: str, hosts: int) -> None:
-    """All passes on one kind of database."""
-    with SERVERS[kind]() as server, clouds(hosts) as port, tempfile.TemporaryDirectory() as place:
-        url = server.create_database("diskaudit")
-        file = pathlib.Path(place) / "nova-diskaudit-api.conf"
-        file.write_text(
-            f"[database]\nconnection = {url}\n[api]\nauth_strategy = noauth\n"
-            "[nova]\nenabled = true\nauth_type = none\n"
-            f"endpoint_override = http://127.0.0.1:{port}/v2.1\n"
-            f"[placement]\nendpoint_override = http://127.0.0.1:{port}\n"
-            "[limits]\nenabled = false\n"
-        )
-        engine = store_engine.create(url)
-        schema.sync(engine)
-        fill(engine, hosts)
-        pid = None if kind == "sqlite" else server.pid
-
-        def measured(what: str, task: str) -> Run:
-            return command(what, task, file, pid)
-
-        runs = [measured("the whole map of Nova", "nova-map")]
-        # Nova told of everything now, so only what the hosts report after that can be judged.
-        everybody_reports(engine, seconds=65)
-        analyze(engine)
-        runs.append(measured("the first comparison", "reconciliation"))
-        first = counted(engine)
-        for number in range(3):
-            everybody_reports(engine, seconds=0)
-            runs.append(measured(f"nothing changed ({number + 1})", "reconciliation"))
-        assert counted(engine) == first == expected(hosts), (first, expected(hosts))
-        engine.dispose()
-        show(kind, runs, first)
-
-
-@contextlib.contextmanager
-def clouds(hosts: int) -> Iterator[int]:
-    """The port of the simulated cloud."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.simulated", "--hosts", str(hosts)],
-        stdout=subprocess.PIPE,
-        text=True,
+def run(
+    directory: pathlib.Path, server: Any, kind: str, hosts: int, end: contextlib.ExitStack
+) -> None:
+    """All passes."""
+    url = server.create_database("diskaudit")
+    engine = store_engine.create(url)
+    schema.sync(engine)
+    port, changed = free_port(), directory / "changed"
+    changed.write_text("")
+    words = [sys.executable, "-m", "tests.bench.simulated", str(port), str(hosts), str(changed)]
+    simulated = subprocess.Popen(words)
+    end.callback(simulated.wait)
+    end.callback(simulated.kill)
+    conf = directory / "reconcile.conf"
+    conf.write_text(
+        f"[api]\nauth_strategy = noauth\nstale_after = 86400\n[database]\nconnection = {url}\n"
+        f"[nova]\nenabled = true\nauth_type = none\n"
+        f"endpoint_override = http://127.0.0.1:{port}/v2.1\n"
+        f"[placement]\nendpoint_override = http://127.0.0.1:{port}\n"
     )
-    try:
-        assert process.stdout is not None
-        yield int(process.stdout.readline())
-    finally:
-        process.kill()
-        process.communicate()
+    while not listens(port):
+        time.sleep(0.2)
+    database_pid = None if kind == "sqlite" else server.pid
+
+    def measured(words: str) -> None:
+        before = cpu_seconds(tree(database_pid)) if database_pid is not None else 0.0
+        own, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        command = [sys.executable, "-m", "nova_diskaudit.cmd.reconcile", "--config-file", str(conf)]
+        done = subprocess.Popen(
+            [*command, "--task", "reconciliation", "--format", "json"], stdout=subprocess.PIPE
+        )
+        told, _ = done.communicate()
+        wall, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.returncode == 0, told
+        seconds = sum(after[:2]) - sum(own[:2])
+        used = cpu_seconds(tree(database_pid)) - before if database_pid is not None else 0.0
+        facts = json.loads(told)["tasks"][0]["facts"]
+        says = ", ".join(f"{name} {facts[name]}" for name in facts if facts[name])
+        print(
+            f"| {words} | {wall:.1f} | {seconds:.1f} | {used:.1f} | {after.ru_maxrss / 1024:.0f} "
+            f"| {says} |",
+            flush=True,
+        )
+
+    measured("the first: Nova and Placement are copied, nobody reported yet")
+    age(engine, 3600)
+    fill(engine, hosts)
+    age(engine, 120)
+    measured("all hosts have reported")
+    measured("again, nothing changed")
+    some = range(0, hosts, max(1, hosts // 20))
+    changed.write_text("\n".join(map(str, some)))
+    measured(f"again, {len(some)} hosts changed in Nova and Placement")
 
 
 def fill(engine: sa.Engine, hosts: int) -> None:
-    """What each host reports."""
+    """A report of each host: 99 of 100 instances as they were promised, one larger."""
+    now = cloud.now()
     for number in range(hosts):
-        instances = tuple(reports.instance(uuid, project_id="red") for uuid in cloud.uuids(number))
-        gone = record.Leftover(
-            name=reports.uuid_of(number, "gone"), host_allocated_bytes=reports.GIB
-        )
-        leftovers = (gone,) if number % _ORPHANS == 0 else ()
-        storage = reports.storage(identity=f"fsid:{number}", leftovers=leftovers)
-        state = reports.state(cloud.name(number), instances, as_of=cloud.now(), storages=(storage,))
-        report = reports.full(state, agent=cloud.name(number), sent_at=cloud.now())
-        store_report.put(engine, report, now=cloud.now(), takeover_after_seconds=900)
+        found = []
+        for at, uuid in enumerate(cloud.uuids(number)):
+            size = 20 * reports.GIB if (number + at) % 100 else 21 * reports.GIB
+            disks = tuple(
+                reports.disk(target, identity=f"{uuid}:{target}", virtual_bytes=size)
+                for target in ("vda", "vdb")
+            )
+            found.append(reports.instance(uuid, disks=disks))
+        state = reports.state(cloud.name(number), tuple(found), as_of=now)
+        report = reports.full(state, agent=cloud.name(number), sent_at=now)
+        store_report.put(engine, report, now=now, takeover_after_seconds=900)
 
 
-def everybody_reports(engine: sa.Engine, *, seconds: float) -> None:
-    """The same as before once more, ``seconds`` from now: a quiet report renews these two alone.
-
-    Waits until then, so that it is not of the future.
-    """
-    time.sleep(seconds)
-    at = moment.of(cloud.now())
+def age(engine: sa.Engine, seconds: float) -> None:
+    """What is in the store is so much older than it was."""
+    by = int(seconds * 1e6)
+    columns = {host: ("as_of", "received_at"), instance: ("seen_at",), sighting: ("since_at",)}
     with engine.begin() as connection:
-        connection.execute(sa.update(host).values(as_of=at, received_at=at))
-
-
-def analyze(engine: sa.Engine) -> None:
-    """As autovacuum would have done long ago."""
-    if engine.dialect.name == "postgresql":
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(sa.text("VACUUM ANALYZE"))
-
-
-def command(what: str, task: str, file: pathlib.Path, database: int | None) -> Run:
-    """One run, measured."""
-    before = cpu_seconds(tree(database)) if database is not None else 0.0
-    begun = time.perf_counter()
-    words = [str(COMMAND), "--config-file", str(file), "--task", task, "--format", "json"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    wall = time.perf_counter() - begun
-    assert process.returncode == 0, said
-    after = cpu_seconds(tree(database)) if database is not None else 0.0
-    facts = json.loads(said)["tasks"][0]["facts"]
-    cpu = used.ru_utime + used.ru_stime
-    return Run(what, wall, cpu, after - before, used.ru_maxrss / 1024, facts)
-
-
-def counted(engine: sa.Engine) -> dict[str, int]:
-    """Findings of the reconciliation, by code."""
-    statement = sa.select(finding.c.code, sa.func.count()).where(
-        finding.c.origin == "reconcile", finding.c.code.in_(judge.CODES)
-    )
-    with engine.connect() as connection:
-        return dict(map(tuple, connection.execute(statement.group_by(finding.c.code))))
-
-
-def expected(hosts: int) -> dict[str, int]:
-    """What there is to be found."""
-    found = collections.Counter[str]()
-    for number in range(hosts):
-        for instance in range(cloud.INSTANCES):
-            if simulated.is_strange(number, instance):
-                found[judge.NOT_IN_NOVA] += 1
-            elif simulated.claimed_gb(number, instance) != 40:
-                found[judge.MISMATCH] += 1
-        found[judge.WITHOUT_DOMAIN] += simulated.missing(number) is not None
-        found[judge.ORPHAN] += number % _ORPHANS == 0
-    return dict(found)
-
-
-def show(kind: str, runs: list[Run], found: dict[str, int]) -> None:
-    """Markdown."""
-    print(f"### {kind}\n")
-    print("| | wall (s) | CPU (s) | of the database | peak RSS (MiB) | findings written |")
-    print("|---|---|---|---|---|---|")
-    for one in runs:
-        written = sum(one.facts.get(name, 0) for name in ("appeared", "renewed", "cleared"))
-        print(
-            f"| {one.what} | {one.wall:.1f} | {one.cpu:.1f} | {one.database_cpu:.1f} "
-            f"| {one.peak_mib:.0f} | {written} |"
-        )
-    first = [sum(numbers) for numbers in zip(*(one[1:4] for one in runs[:2]), strict=True)]
-    last = runs[-1]
-    wall = first[0] / last.wall
-    cpu = (first[1] + first[2]) / (last.cpu + last.database_cpu)
-    print(
-        f"\nThe first one of all in {first[0]:.0f} s; nothing changed: {wall:.1f} times less time,"
-    )
-    print(f"{cpu:.1f} times less work. Findings: {dict(sorted(found.items()))}\n", flush=True)
+        for table, names in columns.items():
+            connection.execute(
+                sa.update(table).values({name: table.c[name] - by for name in names})
+            )
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
     main()
