@@ -45,6 +45,8 @@ class Stage:
         self.engine = engine
         self.now = reports.NOW
         self.placement_answers = True
+        #: who compares
+        self.holder = "stage"
         self.options: dict[str, Any] = {}
         self._current: dict[str, str] = {}
         self._names: dict[str, str] = {}
@@ -61,7 +63,7 @@ class Stage:
         found = task.take(
             self.engine,
             "reconciliation",
-            "stage",
+            self.holder,
             clock=lambda: self.now,
             seconds=120,
             if_due=False,
