@@ -24,7 +24,7 @@ import msgspec
 from oslo_config import cfg
 
 from nova_diskaudit import conf as configuration
-from nova_diskaudit import notify
+from nova_diskaudit import notify, signals
 from nova_diskaudit.agent import schedule
 from nova_diskaudit.agent.debounce import Debounce
 from nova_diskaudit.agent.events import Listener
@@ -179,7 +179,7 @@ class Agent:
     def _wait(self, threads: list[threading.Thread]) -> int:
         ping_seconds = notify.watchdog_seconds(os.environ) or _LOOK_SECONDS
         while True:
-            received = signal.sigtimedwait(SIGNALS, ping_seconds)
+            received = signals.wait(SIGNALS, ping_seconds)
             if received is None:
                 dead = [t.name for t in (self._cycles, *threads) if not t.is_alive()]
                 if dead:
@@ -187,12 +187,12 @@ class Agent:
                     return 1
                 if self._is_moving():
                     self._tell("WATCHDOG=1")
-            elif received.si_signo == signal.SIGHUP:
+            elif received == signal.SIGHUP:
                 self._tell(notify.reloading())
                 self._read_again()
                 self._tell("READY=1")
             else:
-                LOG.info("Ending: %s", signal.Signals(received.si_signo).name)
+                LOG.info("Ending: %s", received.name)
                 return 0
 
     def _is_moving(self) -> bool:

@@ -16,7 +16,7 @@ import sys
 import uuid
 from typing import Any, NoReturn
 
-from nova_diskaudit import notify
+from nova_diskaudit import notify, signals
 from nova_diskaudit.conf import ConfigurationError
 from nova_diskaudit.render import progress
 
@@ -220,7 +220,7 @@ def _forever(database: Any, jobs: list[Any]) -> int:
 def _wait(keeper: Any) -> int:
     ping_seconds = notify.watchdog_seconds(os.environ) or _LOOK_SECONDS
     while True:
-        if signal.sigtimedwait(_SIGNALS, ping_seconds) is not None:
+        if signals.wait(_SIGNALS, ping_seconds) is not None:
             return 0
         dead = keeper.dead()
         if dead:
