@@ -73,6 +73,10 @@ _NEWCOMER = Domain("newcomer", (), agent_channel=False, nova=False, paused=True)
 _SETTLE_SECONDS = 3.0
 # Between looks, so that short calls do not look like one that lasts.
 _PAUSE_SECONDS = 0.5
+# libvirtd's own default of max_workers, and how a script finds its end.
+_ALL_WORKERS = 20
+_MOST_LOOKS = 30
+_LOOK = 1.0
 # Who did not end once is waited for less long: what another look holds shows soon.
 _SHORTER = 3.0
 _INTERVAL_SECONDS = 3
@@ -393,7 +397,36 @@ def measure_points(
                     took = f"{time.monotonic() - begun:.0f} s"
                     say(f"{count} hang: {row.name}, {row.absent or took}")
             points.append({"stopped": count, "hung": count, "rows": rows})
+        if count > 1:
+            with stage.point(count, 0):
+                points[-1]["script"] = _script(stage)
+                stage.clean_up()
+                say(f"{count} hang: a script that goes on, {points[-1]['script']}")
     return points
+
+
+def _script(stage: _Stage) -> dict[str, Any]:
+    """What becomes of libvirtd when a script looks again and again, and is given up each time.
+
+    ``held`` workers after so many ``looks``, and the seconds of a ``start`` then.
+    """
+    hypervisor = stage.host.hypervisor
+    command = ["virsh", "--readonly", "--connect", hypervisor.uri_readonly, "domstats", "--block"]
+    newcomers = _Newcomers(hypervisor.uri, stage.size.patience)
+    held = looks = 0
+    with stage.qemus_stopped():
+        while held < _ALL_WORKERS and looks < _MOST_LOOKS:
+            begun = time.monotonic()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                subprocess.run(
+                    command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_LOOK
+                )
+            looks += 1
+            # The newest worker's window has to be a whole one.
+            time.sleep(WINDOW_SECONDS)
+            held = stage.watch.held(begun, time.monotonic())
+        newcomers.start_one()
+    return {"looks": looks, "held": held, "start": newcomers.seconds[0]}
 
 
 def _define_newcomer(hypervisor: Hypervisor) -> None:
@@ -465,6 +498,13 @@ def render(part: Mapping[str, Any]) -> str:
             "Every healthy domain and guest in every look, and at most "
             f"{MOST_HELD} workers held: {stood}.",
         ]
+        if script := point.get("script"):
+            took = f"took {script['start']:.2f} s" if script["start"] else "did not end either"
+            blocks.append(
+                "A script that runs ``virsh domstats --block`` again and again, and is killed each "
+                f"time: {script['held']} of libvirtd's {_ALL_WORKERS} workers were held after "
+                f"{script['looks']} times, and ``virsh start`` {took}."
+            )
     return "\n\n".join(blocks) + "\n"
 
 
