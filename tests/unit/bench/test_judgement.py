@@ -11,7 +11,7 @@ import pytest
 from nova_diskaudit import record
 from tests.bench.chaos import went_back
 from tests.bench.figures import Figure, broken, percentile, table
-from tests.bench.workers import PERIOD_SECONDS, Sample, most_held
+from tests.bench.workers import PERIOD_SECONDS, Sample, Watch, most_held
 from tests.unit.render import sample
 
 SECOND = round(1 / PERIOD_SECONDS)
@@ -35,6 +35,16 @@ def samples(*busy: int | None) -> list[Sample]:
 )
 def test_only_what_lasts_is_held(busy: list[int | None], held: int) -> None:
     assert most_held(samples(*busy)) == held
+
+
+def test_what_others_keep_busy_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch("")
+    seen = samples(*[2] * (SECOND + 2), *[5] * (2 * SECOND), *[1] * (SECOND + 2))
+    monkeypatch.setattr(watch, "_read", lambda: seen)
+    assert watch.held() == 5
+    theirs = [sample.at for sample in seen if sample.busy == 5]
+    assert watch.held(without=[(theirs[0], theirs[-1])]) == 2
+    assert watch.held(since=theirs[-1], without=[(theirs[0], theirs[-1])]) == 1
 
 
 def test_a_stalled_observer_proves_nothing() -> None:
