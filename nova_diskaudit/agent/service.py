@@ -109,10 +109,10 @@ class Agent:
         self._cycles = threading.Thread(target=self._run_cycles, name="cycles", daemon=True)
         self._apply(conf)
 
-    def run(self) -> int:
+    def run(self, inbox: signals.Inbox) -> int:
         """Until SIGTERM or SIGINT; 0 when it ended as it was told to.
 
-        The caller has blocked :data:`SIGNALS` before it started any thread.
+        :param inbox: where :data:`SIGNALS` come in.
         """
         self._outputs.start()
         threads = [
@@ -129,7 +129,7 @@ class Agent:
         LOG.info("Auditing %s as %s", configuration.settings(self._conf).uri, self.host)
         self._tell("READY=1")
         try:
-            return self._wait(threads)
+            return self._wait(inbox, threads)
         finally:
             self._tell("STOPPING=1")
             self._close(threads)
@@ -176,10 +176,10 @@ class Agent:
 
     # --- the main thread ----------------------------------------------------------------------
 
-    def _wait(self, threads: list[threading.Thread]) -> int:
+    def _wait(self, inbox: signals.Inbox, threads: list[threading.Thread]) -> int:
         ping_seconds = notify.watchdog_seconds(os.environ) or _LOOK_SECONDS
         while True:
-            received = signals.wait(SIGNALS, ping_seconds)
+            received = signals.wait(inbox, ping_seconds)
             if received is None:
                 dead = [t.name for t in (self._cycles, *threads) if not t.is_alive()]
                 if dead:

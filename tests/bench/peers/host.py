@@ -216,12 +216,12 @@ sync
 
 
 def _sort(number: int, count: int) -> _Sort:
-    """One on a block device, every sixth shut off, and the others in turn."""
+    """One on a block device, every tenth shut off, and the others in turn."""
     if number == count - 1:
         return _ON_A_DEVICE
-    if number % 6 == 5:
+    if number % 10 == 5:
         return _SHUT_OFF
-    return _RUNNING[(number - number // 6) % len(_RUNNING)]
+    return _RUNNING[number % len(_RUNNING)]
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from tests.bench.subject import Agent, SubjectError
 _TOOL = os.path.join(os.path.dirname(sys.executable), "nova-diskaudit")
 _NEVER = 1_000_000
 _QUIET_CYCLES = 5
-# A cycle every two seconds for a hundred domains, so that one has ended when the next begins.
+# Full cycles every two seconds for a hundred domains, so that one has ended when the next begins.
 _DOMAINS_A_SECOND = 50
 
 
@@ -94,7 +94,7 @@ class Cycle:
 
     def start(self, scene: Scene, directory: pathlib.Path) -> None:
         domains = len(scene.uuids)
-        interval = max(1, domains // _DOMAINS_A_SECOND)
+        interval = max(1, domains // _DOMAINS_A_SECOND) if self._full else 1
         options = {
             "agent": {"interval": interval, "full_cycles": 1 if self._full else _NEVER},
             "audit": {"evidence": self._evidence},

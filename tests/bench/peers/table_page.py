@@ -125,7 +125,7 @@ def _targets(targets: Sequence[Mapping[str, Any]]) -> str:
             (
                 one["name"],
                 "" if value is None else _number(value),
-                f"{words[one['sense']]} {one['bound']:g}{kept}",
+                "" if one["bound"] is None else f"{words[one['sense']]} {one['bound']:g}{kept}",
             )
         )
     return list_table((64, 18, 18), rows)

@@ -12,9 +12,18 @@ import contextlib
 import csv
 import pathlib
 import string
+import subprocess
 from collections.abc import Sequence
 
-from tests.bench.peers.peer import Answers, Command, Look, Scene, debian_version
+from tests.bench.peers.peer import (
+    PATIENCE_SECONDS,
+    Answers,
+    Command,
+    Look,
+    PeerError,
+    Scene,
+    debian_version,
+)
 from tests.lab import chroot, guest_image
 
 # An emulated appliance takes half a minute on a quiet machine; the others wait for it.
@@ -36,7 +45,10 @@ class VirtDf(Command):
         return debian_version("guestfs-tools")
 
     def start(self, scene: Scene, directory: pathlib.Path) -> None:
-        kernel, modules = _kernel()
+        try:
+            kernel, modules = _kernel()
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise PeerError(f"no kernel for the appliance: {error}") from None
         # supermin lists this directory, whether it takes a kernel from there or not.
         pathlib.Path("/lib/modules").mkdir(exist_ok=True)
         appliance = chroot.cache() / "virt-df"
@@ -55,7 +67,7 @@ class VirtDf(Command):
         connect = ("--connect", scene.hypervisor.uri_readonly)
         self.command = ("virt-df", "--csv", *connect, *words)
         if not any(appliance.iterdir()):
-            self.look()  # builds the appliance, which takes longer than a look
+            self.look(PATIENCE_SECONDS)  # builds the appliance, which takes longer than a look
 
     def look(self, patience: float = _PATIENCE_SECONDS) -> Look:
         return super().look(patience)
