@@ -70,8 +70,13 @@ def save(directory: pathlib.Path, parts: dict[str, Any]) -> None:
 def sentence(about: dict[str, Any]) -> str:
     """The machine and the size, for the head of a rendered part."""
     asked = about["options"]
+    size = f"{asked['domains']} domains, {asked['guests']} of them booted guests"
+    return f"{size}; {machine(about)}"
+
+
+def machine(about: dict[str, Any]) -> str:
+    """The machine and the moment."""
     return (
-        f"{asked['domains']} domains, {asked['guests']} of them booted guests; "
         f"{about['cores']} cores ({about['processor']}) without hardware virtualisation, "
         f"{about['memory_bytes'] / 2**30:.0f} GiB, Linux {about['kernel']}, "
         f"Python {about['python']}, load {about['load_before']} before the run; "
