@@ -38,7 +38,7 @@ import libvirt_qemu
 from tests.bench import fleet
 from tests.bench.peers import pictures
 from tests.bench.peers.growth import LINEAR, growth, upper_half
-from tests.bench.peers.result import Options, about, machine
+from tests.bench.peers.result import Options, about, conditions
 from tests.bench.peers.table_page import list_table
 from tests.bench.processes import clock_seconds, pss_bytes, tree
 from tests.lab.domain import GIB, MIB, Disk, Domain
@@ -468,7 +468,7 @@ def render(part: Mapping[str, Any]) -> str:
     where, versions, start = part["about"], part["versions"], part["start"]
     found = faster_than_linear(part)
     blocks = [
-        f"{machine(where)} libvirt {versions['libvirt']}, QEMU {versions['qemu']}. "
+        f"{conditions(where)} libvirt {versions['libvirt']}, QEMU {versions['qemu']}. "
         f"Medians of {len(start['seconds'])} rounds, and growth of the least of them; processor "
         "time is the client's + libvirtd's.",
         f"An audit of one domain with one disk takes {_value(start, 'seconds'):.2f} s and "

@@ -56,7 +56,7 @@ from tests.bench.peers.guestinfo import Guestinfo
 from tests.bench.peers.host import halting_rom
 from tests.bench.peers.ours import Audit
 from tests.bench.peers.peer import Look, Peer, PeerError, Scene
-from tests.bench.peers.result import Options, about, machine
+from tests.bench.peers.result import Options, about, conditions
 from tests.bench.peers.table_page import list_table
 from tests.bench.subject import Agent, Cycle
 from tests.bench.workers import PERIOD_SECONDS, WINDOW_SECONDS, Watch
@@ -477,7 +477,7 @@ def render(part: Mapping[str, Any]) -> str:
     """See :mod:`tests.bench.peers`."""
     size, versions = part["size"], part["versions"]
     blocks = [
-        f"{machine(part['about'])} libvirt {versions['libvirt']}, QEMU {versions['qemu']}.",
+        f"{conditions(part['about'])} libvirt {versions['libvirt']}, QEMU {versions['qemu']}.",
         f"{size['domains']} domains; a look is given up after {size['patience']:g} s, and every "
         f"peer looks at least {size['looks']} times. Of each the look that told least, the slowest "
         "look, and the slower of two ``virsh start`` of another domain meanwhile.",

@@ -71,10 +71,10 @@ def sentence(about: dict[str, Any]) -> str:
     """The machine and the size, for the head of a rendered part."""
     asked = about["options"]
     size = f"{asked['domains']} domains, {asked['guests']} of them booted guests"
-    return f"{size}; {machine(about)}"
+    return f"{size}; {conditions(about)}"
 
 
-def machine(about: dict[str, Any]) -> str:
+def conditions(about: dict[str, Any]) -> str:
     """The machine and the moment."""
     return (
         f"{about['cores']} cores ({about['processor']}) without hardware virtualisation, "
