@@ -13,6 +13,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import time
 import types
 from collections.abc import Mapping
 from typing import ClassVar, Self
@@ -133,11 +134,23 @@ class Machine(place.Place):
                 shutil.copy2(TOP / name, target)
 
     def _end_services(self) -> None:
-        pids = self.path("/run/book.pids")
-        for pid in pids.read_text().split() if pids.exists() else ():
-            # Each leads a session of its own.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(int(pid), signal.SIGKILL)
+        """End whatever sees this view; children of what is killed may come to light late."""
+        while found := self._members():
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+
+    def _members(self) -> list[int]:
+        mark = f"upperdir={self.data}/upper,"
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            if entry.name.isdigit():
+                # The process may have ended.
+                with contextlib.suppress(OSError):
+                    if mark in (entry / "mountinfo").read_text():
+                        found.append(int(entry.name))
+        return found
 
     def _logs(self) -> str:
         return "".join(

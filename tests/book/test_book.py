@@ -99,8 +99,6 @@ def test_one_machine(hypervisor: Hypervisor, machine: Machine) -> None:
         "127.0.0.1:8788": f"127.0.0.1:{port}",
         "127.0.0.1:9752": f"127.0.0.1:{metrics}",
         "nova-diskaudit-api >": f"nova-diskaudit-api --port {port} >",
-        # So that they end with the test.
-        "2>&1 &": "2>&1 & echo $! >> /run/book.pids",
     }
     doctor = "nova-diskaudit doctor --config-file /etc/nova-diskaudit/nova-diskaudit.conf"
     words[doctor] = f"{doctor} || [ $? = 1 ]"
