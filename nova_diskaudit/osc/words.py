@@ -32,8 +32,8 @@ REASONS = {
     "unverified": "it is reported from a host where Nova does not have it",
     "no-filesystem": "the guest answers, but none of its filesystems lies wholly on one disk",
     "not-told": "the report does not say why",
-    "agent-absent": "it has no channel for a guest agent (image property hw_qemu_guest_agent=yes)",
-    "agent-disconnected": "no guest agent runs in it (install and start qemu-guest-agent)",
+    "agent-absent": "it has no guest agent channel: its image lacks hw_qemu_guest_agent=yes",
+    "agent-disconnected": "no guest agent runs in it: install and start qemu-guest-agent",
     "agent-error": "its guest agent answers with an error",
     "agent-frozen": "its filesystems are frozen for a backup or snapshot",
     "agent-refused": "its guest agent is set up not to answer this question",
@@ -148,8 +148,8 @@ def coverage(row: Row) -> str:
         return "-"
     host, guest = row["host_measured"], row["guest_measured"]
     lines = [
-        f"{many(instances, 'server')}; what they hold is known of {host:,}, "
-        f"what their guests use of {guest:,}"
+        f"{many(instances, 'server')}; what is held is known of {host:,}, "
+        f"what guests use of {guest:,}"
     ]
     if row["stale"]:
         lines.append(f"{many(row['stale'], 'server')} by an old report")
@@ -177,12 +177,20 @@ def not_measured(row: Row) -> str:
 
 def limits(entries: Iterable[Mapping[str, Any]]) -> str:
     """Each limit with what counts against it, and in the service's words what that means."""
-    return "\n".join(f"{_limit(one)}\n{one['meaning']}" for one in entries) or "-"
+    return "\n".join(f"{_limit(one)}\n{one['meaning']}" for one in _in_order(entries)) or "-"
 
 
 def limits_in_short(entries: Iterable[Mapping[str, Any]]) -> str:
     """The same without the words."""
-    return "\n".join(map(_limit, entries)) or "-"
+    return "\n".join(map(_limit, _in_order(entries))) or "-"
+
+
+def _in_order(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """As the sums stand above them."""
+    order = list(_LIMITS)
+    return sorted(
+        entries, key=lambda one: order.index(one["name"]) if one["name"] in order else len(order)
+    )
 
 
 def _limit(one: Mapping[str, Any]) -> str:

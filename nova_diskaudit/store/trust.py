@@ -117,9 +117,8 @@ def named() -> Named:
             )
             .where(other_sighting.c.uuid == instance.c.uuid, *conditions)
             .correlate(instance, sighting)
-            .scalar_subquery()
         )
-        return number > 0
+        return in_order(number).scalar_subquery() > 0
 
     is_home = other_host.c.name == instance.c.host
     is_verified = sa.or_(is_home, other_host.c.name == instance.c.other_host)

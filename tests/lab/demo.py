@@ -187,7 +187,8 @@ def _report(hypervisor: Hypervisor, machine: Machine, *, is_staying: bool) -> No
                     _say(json.dumps(json.load(answer), indent=2))
                 _ask(service)
                 if is_staying:
-                    input("\nPress Enter to take it all down. ")
+                    with contextlib.suppress(EOFError):
+                        input("\nPress Enter to take it all down. ")
         finally:
             api.terminate()
             api.wait()

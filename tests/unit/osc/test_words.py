@@ -48,8 +48,8 @@ def test_reasons_are_said_once_for_both_numbers() -> None:
     assert words.reasons(told) == [
         "2 servers without both: Nova has it on a host from which no report tells of it "
         "(not-reported)",
-        "1 server without what the guest uses: it has no channel for a guest agent (image "
-        "property hw_qemu_guest_agent=yes) (agent-absent)",
+        "1 server without what the guest uses: it has no guest agent channel: its image lacks "
+        "hw_qemu_guest_agent=yes (agent-absent)",
         "1,234 servers without what is held: new-in-a-later-release",
     ]
 
@@ -157,6 +157,15 @@ def test_limits(limit: dict[str, Any], line: str) -> None:
     assert short.startswith(line)
     assert words.limits([limit, limit]) == f"{short}\nSo it is.\n{short}\nSo it is."
     assert words.limits([]) == words.limits_in_short([]) == "-"
+
+
+def test_limits_stand_in_the_order_of_the_sums() -> None:
+    told = [
+        _limit(name, 1, 0, False)
+        for name in ("of_a_later_release", "disk_host_allocated_gib", "class:DISK_GB")
+    ]
+    lines = words.limits_in_short(told).splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["promised", "held", "of_a_later_release:"]
 
 
 @pytest.mark.parametrize(
