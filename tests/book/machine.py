@@ -25,18 +25,21 @@ CHECKOUT = "/usr/src/nova-diskaudit"
 #: as a login shell of root has it: no environment of whoever runs the tests
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+# Against a hang; three virtual environments are filled meanwhile.
+_SECONDS = 900
+
 # Replaces itself by bash in a mount namespace, so that nothing has to be unmounted.
 _ENTER = """\
 set -e
 mount -t overlay overlay -o lowerdir=/,upperdir="$1/upper",workdir="$1/work" "$1/root"
 for name in proc sys dev; do mount --rbind "/$name" "$1/root/$name"; done
-shift_to=$1; shift
+top=$1; shift
 while [ "$#" -gt 0 ]; do
-    mkdir -p "$shift_to/root$2"
-    mount --rbind "$1" "$shift_to/root$2"
+    mkdir -p "$top/root$2"
+    mount --rbind "$1" "$top/root$2"
     shift 2
 done
-exec chroot "$shift_to/root" bash -e /run/book.sh
+exec chroot "$top/root" bash -e /run/book.sh
 """
 
 _BEGIN = """\
@@ -85,33 +88,31 @@ class Machine(place.Place):
         file.write_text(text)
         file.chmod(mode)
 
-    def run(
-        self,
-        script: str,
-        *,
-        mounts: Mapping[str, str] | None = None,
-        environ: Mapping[str, str] | None = None,
-    ) -> str:
+    def run(self, script: str, *, mounts: Mapping[str, str] | None = None) -> str:
         """Run a script of bash to its end, at its first error; all that it prints.
 
         :param mounts: directories of this machine, and where they are in the view.
         :raises AssertionError: when it fails, with what it said.
+        :raises subprocess.TimeoutExpired: after a quarter of an hour.
         """
         self.write("/run/book.sh", _BEGIN + script)
         given = [word for pair in (mounts or {}).items() for word in pair]
-        done = subprocess.run(
-            ["unshare", "--mount", "bash", "-c", _ENTER, "bash", str(self.data), *given],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=900,
-            cwd="/",
-            env={"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", **_pip(), **(environ or {})},
-        )
-        assert done.returncode == 0, done.stdout[-6000:] + self._logs()
-        return done.stdout
+        said = self.directory / "said"
+        # To a file: services that outlive the script would hold a pipe open.
+        with said.open("wb") as file:
+            done = subprocess.run(
+                ["unshare", "--mount", "bash", "-c", _ENTER, "bash", str(self.data), *given],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                check=False,
+                timeout=_SECONDS,
+                cwd="/",
+                env={"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", **_pip()},
+            )
+        text = said.read_text(errors="replace")
+        assert done.returncode == 0, text[-6000:] + self._logs()
+        return text
 
     def _hide(self, name: str) -> None:
         """An empty directory over the machine's own."""
