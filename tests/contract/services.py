@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from waitress import wasyncore
 
 from nova_diskaudit import protocol
 from nova_diskaudit.api import app
@@ -216,11 +217,20 @@ def central_service(directory: pathlib.Path) -> Iterator[Service]:
     thread = threading.Thread(target=listening.run, daemon=True)
     thread.start()
     running.url = f"http://127.0.0.1:{listening.effective_port}"
+
+    def end() -> None:
+        # The loop lasts as long as anything is open, and clients keep their connections.
+        listening.close()
+        wasyncore.close_all(listening._map)
+
     try:
         yield running
     finally:
-        listening.trigger.pull_trigger(listening.close)
-        thread.join(5)
+        # A loop that is awake closes, and its trigger with it, before the trigger is pulled.
+        with contextlib.suppress(OSError):
+            listening.trigger.pull_trigger(end)
+        thread.join(30)
+        assert not thread.is_alive()
         engine.dispose()
 
 
