@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import types
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
+from tests.lab import lock
 from tests.services import place
 
 TOP = pathlib.Path(__file__).parents[2]
@@ -59,6 +61,7 @@ class Machine(place.Place):
     NAME: ClassVar[str] = "book"
 
     def __enter__(self) -> Self:
+        sweep()
         super().__enter__()
         for name in ("upper", "work", "root"):
             (self.data / name).mkdir()
@@ -74,7 +77,7 @@ class Machine(place.Place):
         error: BaseException | None,
         trace: types.TracebackType | None,
     ) -> None:
-        self._end_services()
+        _end(self.directory.name)
         super().__exit__(kind, error, trace)
 
     def path(self, name: str) -> pathlib.Path:
@@ -134,30 +137,44 @@ class Machine(place.Place):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(TOP / name, target)
 
-    def _end_services(self) -> None:
-        """End whatever sees this view; children of what is killed may come to light late."""
-        while found := self._members():
-            for pid in found:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
-
-    def _members(self) -> list[int]:
-        mark = f"upperdir={self.data}/upper,"
-        found = []
-        for entry in pathlib.Path("/proc").iterdir():
-            if entry.name.isdigit():
-                # The process may have ended.
-                with contextlib.suppress(OSError):
-                    if mark in (entry / "mountinfo").read_text():
-                        found.append(int(entry.name))
-        return found
-
     def _logs(self) -> str:
         return "".join(
             f"\n=== {log.name}\n{log.read_text(errors='replace')[-2000:]}"
             for log in sorted(self.path("/var/log/book").glob("*"))
         )
+
+
+def members() -> dict[int, str]:
+    """The processes that see a view, each with the name of the view's directory."""
+    mark = re.compile(rf"upperdir={re.escape(str(place.root()))}/({Machine.NAME}-[0-9a-f]+)/data/")
+    found = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            # The process may have ended.
+            with contextlib.suppress(OSError):
+                if seen := mark.search((entry / "mountinfo").read_text()):
+                    found[int(entry.name)] = seen[1]
+    return found
+
+
+def sweep() -> None:
+    """End what killed runs have left running; their directories are removed as all others."""
+    for name in set(members().values()):
+        directory = place.root() / name
+        held = lock.take(directory, make=False)
+        if held >= 0 or not directory.exists():
+            _end(name)
+        if held >= 0:
+            os.close(held)
+
+
+def _end(name: str) -> None:
+    """End whatever sees a view; children of what is killed may come to light late."""
+    while found := [pid for pid, view in members().items() if view == name]:
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
 
 
 def _pip() -> dict[str, str]:

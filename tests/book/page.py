@@ -72,11 +72,9 @@ def script(name: str, replace: Callable[[str], str]) -> str:
     lines = []
     for block in blocks(name):
         if block.language != "console":
+            # No directory is made for it: the page has to say so.
             file = shlex.quote(block.caption)
-            lines += [
-                f"mkdir -p $(dirname {file})",
-                f"cat > {file} <<'END-OF-FILE'\n{replace(block.text)}END-OF-FILE",
-            ]
+            lines.append(f"cat > {file} <<'END-OF-FILE'\n{replace(block.text)}END-OF-FILE")
             continue
         for command in commands(block.text):
             told = shlex.quote(f"--- {name}:{block.line}: {command}")

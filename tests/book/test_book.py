@@ -20,13 +20,11 @@ import datetime
 import pathlib
 from collections.abc import Iterator, Mapping
 
-import libvirt
 import pytest
 
-from tests.book import page
+from tests.book import page, server
 from tests.book.machine import Machine
 from tests.fake_nova import FakeNova
-from tests.functional.conftest import file_disk
 from tests.lab.hypervisor import Hypervisor
 from tests.services import daemon
 from tests.services.cloud import Cloud
@@ -35,55 +33,11 @@ from tests.services.memcached import Memcached
 from tests.services.placement import Placement, Promises
 from tests.services.postgresql import Postgresql
 
-GIB = 2**30
-DISK_BYTES = 2 * GIB
-HELD_BYTES = 4 * 2**20
-UUID = "8f3a11c2-5a0c-4b9e-9a39-0d6b0f7f2f10"
-
-_LIBVIRT = "/run/libvirt"
-
-
-@pytest.fixture
-def hypervisor() -> Iterator[Hypervisor]:
-    with Hypervisor("host") as some:
-        yield some
-
 
 @pytest.fixture
 def machine() -> Iterator[Machine]:
     with Machine(disk_mib=4096) as some:
         yield some
-
-
-def _boot(hypervisor: Hypervisor, project: str) -> None:
-    """A server as Nova defines it, whose disk holds :data:`HELD_BYTES`."""
-    image = hypervisor.workdir / UUID / "disk"
-    image.parent.mkdir()
-    with image.open("wb") as file:
-        file.write(b"x" * HELD_BYTES)
-        file.truncate(DISK_BYTES)
-    connection = libvirt.open(hypervisor.uri)
-    try:
-        connection.createXML(
-            f"<domain type='qemu'><name>instance-00000001</name><uuid>{UUID}</uuid>"
-            "<metadata><nova:instance xmlns:nova='http://openstack.org/xmlns/libvirt/nova/1.1'>"
-            f"<nova:name>web</nova:name><nova:owner><nova:user uuid='u'>u</nova:user>"
-            f"<nova:project uuid='{project}'>acme</nova:project></nova:owner></nova:instance>"
-            "</metadata><memory unit='MiB'>16</memory><vcpu>1</vcpu>"
-            "<os><type machine='pc'>hvm</type></os>"
-            f"<devices>{file_disk(image, image_format='raw')}<memballoon model='none'/></devices>"
-            "</domain>"
-        )
-    finally:
-        connection.close()
-
-
-def _mounts(hypervisor: Hypervisor) -> dict[str, str]:
-    """Of the tests' libvirt, what is where it belongs on a compute node."""
-    return {
-        str(hypervisor.directory / "run"): _LIBVIRT,
-        str(hypervisor.workdir): str(hypervisor.workdir),
-    }
 
 
 def _replaced(text: str, words: Mapping[str, str]) -> str:
@@ -93,7 +47,7 @@ def _replaced(text: str, words: Mapping[str, str]) -> str:
 
 
 def test_one_machine(hypervisor: Hypervisor, machine: Machine) -> None:
-    _boot(hypervisor, "acme-project")
+    server.boot(hypervisor, "acme-project")
     port, metrics = (str(daemon.free_port()) for _ in range(2))
     words = {
         "127.0.0.1:8788": f"127.0.0.1:{port}",
@@ -103,7 +57,7 @@ def test_one_machine(hypervisor: Hypervisor, machine: Machine) -> None:
     doctor = "nova-diskaudit doctor --config-file /etc/nova-diskaudit/nova-diskaudit.conf"
     words[doctor] = f"{doctor} || [ $? = 1 ]"
     script = page.script("single.rst", lambda text: _replaced(text, words))
-    said = machine.run(script, mounts=_mounts(hypervisor))
+    said = machine.run(script, mounts=server.mounts(hypervisor))
     shown = said.rpartition("disk usage show")[2]
     assert "2.00 GiB on 1 local disk" in shown, said[-6000:]
     assert "4.00 MiB" in shown, said[-6000:]
@@ -121,12 +75,12 @@ def test_a_cloud(postgresql: Postgresql, hypervisor: Hypervisor, machine: Machin
         alice = cloud._made("user", name="alice", domain_id="default", password="alice-password")
         cloud._identity.put(f"/projects/{acme}/users/{alice}/roles/{cloud.role('reader')}")
         nova.hosts = {"compute-1": "cell1"}
-        nova.boot(UUID, "compute-1", acme)
-        _boot(hypervisor, acme)
+        nova.boot(server.UUID, "compute-1", acme)
+        server.boot(hypervisor, acme)
         with Placement(keystone, looker) as placement:
             cloud.endpoint("placement", placement.url, "public", "internal")
             promises = Promises(placement, cloud)
-            promises.claim(acme, {promises.node("compute-1", disk_gb=100): 20}, UUID)
+            promises.claim(acme, {promises.node("compute-1", disk_gb=100): 20}, server.UUID)
             said = _followed(machine, hypervisor, keystone, memcached, postgresql)
     shown = said.rpartition("--os-cloud alice disk usage show")[2]
     for words in ("acme", "2.00 GiB on 1 local disk", "4.00 MiB", "500 GiB"):
@@ -162,7 +116,7 @@ def _followed(
     ini = "/etc/nova-diskaudit/nova-diskaudit-api-uwsgi.ini"
     script = script.replace(installed, f"{installed}sed -i s/:8788/:{port}/ {ini}\n")
     machine.write("/etc/nova/nova.conf", "[DEFAULT]\nhost = compute-1\n")
-    mounts = _mounts(hypervisor) | {str(postgresql.directory): str(postgresql.directory)}
+    mounts = server.mounts(hypervisor) | {str(postgresql.directory): str(postgresql.directory)}
     try:
         return machine.run(script, mounts=mounts)
     finally:

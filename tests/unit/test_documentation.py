@@ -102,6 +102,17 @@ def test_every_finding_stands_on_its_page_once(catalogue: types.ModuleType) -> N
         f"``{code}``" for code in findings.CATALOGUE
     )
     assert catalogue.SEVERITIES == ("error", "warning", "info")
+    assert "\n.. findings-catalogue::\n" in (ROOT / "doc/source/findings.rst").read_text()
+
+
+def test_every_finding_is_explained_and_has_a_remedy(catalogue: types.ModuleType) -> None:
+    lines = list(catalogue.all_findings())
+    for entry in findings.CATALOGUE.values():
+        at = lines.index(f"``{entry.code}``")
+        assert lines[at - 2] == f".. _finding-{entry.code}:"
+        assert lines[at + 1] == f"    {catalogue._plain(entry.cause)}"
+        assert lines[at + 3] == f"    *To do:* {catalogue._plain(entry.action)}"
+        assert entry.cause and entry.action
 
 
 def test_words_of_a_finding_are_no_markup(
