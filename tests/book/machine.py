@@ -28,7 +28,7 @@ CHECKOUT = "/usr/src/nova-diskaudit"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # Against a hang; three virtual environments are filled meanwhile.
-_SECONDS = 900
+_SECONDS = 1500
 
 # Replaces itself by bash in a mount namespace, so that nothing has to be unmounted.
 _ENTER = """\
@@ -96,7 +96,7 @@ class Machine(place.Place):
 
         :param mounts: directories of this machine, and where they are in the view.
         :raises AssertionError: when it fails, with what it said.
-        :raises subprocess.TimeoutExpired: after a quarter of an hour.
+        :raises subprocess.TimeoutExpired: after 25 minutes.
         """
         self.write("/run/book.sh", _BEGIN + script)
         given = [word for pair in (mounts or {}).items() for word in pair]
