@@ -32,6 +32,14 @@ def render(part: Mapping[str, Any]) -> str:
     if missing:
         blocks.append("Not had on this machine:")
         blocks.append("\n".join(f"* {row['name']}: {row['missing']}" for row in missing))
+    troubled = [
+        f"* {row['name']}, round {look['round']}: {look['trouble']}"
+        for row in part["peers"]
+        for look in row["looks"]
+        if look["trouble"]
+    ]
+    if troubled:
+        blocks += ["Looks that did not end well:", "\n".join(troubled)]
     blocks += ["What the project demands of itself:", _targets(part["targets"])]
     return "\n\n".join(blocks) + "\n"
 
