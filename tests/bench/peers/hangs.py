@@ -58,7 +58,7 @@ from tests.bench.peers.ours import Audit
 from tests.bench.peers.peer import Look, Peer, PeerError, Scene
 from tests.bench.peers.result import Options, about, conditions
 from tests.bench.peers.table_page import list_table
-from tests.bench.subject import Agent, Cycle
+from tests.bench.subject import Agent, Cycle, SubjectError
 from tests.bench.workers import PERIOD_SECONDS, WINDOW_SECONDS, Watch
 from tests.lab.domain import Domain
 from tests.lab.hypervisor import Hypervisor
@@ -100,7 +100,7 @@ class Size:
         return round(self.domains * percent / 100)
 
 
-SMOKE = Size(domains=8, percents=(12.5,), healthy_guests=1, patience=4.0, looks=1, seconds=1.0)
+SMOKE = Size(domains=8, percents=(12.5,), healthy_guests=1, patience=3.0, looks=1, seconds=1.0)
 
 
 @dataclasses.dataclass
@@ -121,6 +121,7 @@ class Row:
     late: float | None = None
     held: int | None = None
     starts: list[float | None] = dataclasses.field(default_factory=list)
+    start_failed: str = ""
     trouble: str = ""
     daemon_restarted: bool = False
 
@@ -208,12 +209,16 @@ _BUSY = "import sys; from tests.bench.workers import Admin; print(Admin(sys.argv
 
 @dataclasses.dataclass
 class _Newcomers:
-    """Seconds of each ``virsh start``, None when it was given up; and from when to when it went."""
+    """Seconds of each ``virsh start``, and from when to when it went.
+
+    None when it was given up, or failed: ``failed`` says why.
+    """
 
     uri: str
     patience: float
     seconds: list[float | None] = dataclasses.field(default_factory=list)
     spans: list[tuple[float, float]] = dataclasses.field(default_factory=list)
+    failed: str = ""
 
     def start_one(self) -> None:
         if None in self.seconds:
@@ -225,12 +230,16 @@ class _Newcomers:
             self._virsh("destroy", _NEWCOMER.name)
         except subprocess.TimeoutExpired:
             self.seconds.append(None)
+        except subprocess.CalledProcessError as error:
+            self.seconds.append(None)
+            self.failed = f"virsh {error.cmd[4]}: {error.stderr.decode(errors='replace').strip()}"
         self.spans.append((begun, time.monotonic()))
 
     def _virsh(self, *command: str) -> None:
         subprocess.run(
             ["virsh", "--quiet", "--connect", self.uri, *command],
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             timeout=self.patience,
             check=True,
         )
@@ -255,6 +264,7 @@ def _watched(stage: _Stage, row: Row) -> Iterator[None]:
         beside.result()
     newcomers.start_one()
     row.starts = newcomers.seconds
+    row.start_failed = newcomers.failed
     # What still hangs is seen without any start beside it.
     time.sleep(WINDOW_SECONDS + 2 * PERIOD_SECONDS)
     row.held = stage.watch.held(begun, time.monotonic(), newcomers.spans)
@@ -337,6 +347,16 @@ def _agent_row(stage: _Stage, directory: pathlib.Path) -> Row:
     return row
 
 
+def _row(peer: Peer | None, stage: _Stage, directory: pathlib.Path) -> Row:
+    """That of a peer, or of the agent; one that cannot be had or read does not end the others."""
+    try:
+        return _peer_row(peer, stage, directory) if peer else _agent_row(stage, directory)
+    except (PeerError, SubjectError, ValueError, KeyError) as error:
+        name = peer.name if peer else AGENT
+        said = str(error).strip().splitlines() or [""]
+        return Row(name, absent=f"{type(error).__name__}: {said[-1]}")
+
+
 def _worst(wanted: Sequence[str], seen: Sequence[set[str] | frozenset[str]]) -> tuple[int, int]:
     return min(len(one & set(wanted)) for one in seen), len(wanted)
 
@@ -391,7 +411,7 @@ def measure_points(
                     own = directory / f"{count}-{number}"
                     own.mkdir()
                     begun = time.monotonic()
-                    row = _peer_row(peer, stage, own) if peer else _agent_row(stage, own)
+                    row = _row(peer, stage, own)
                     row.daemon_restarted = stage.clean_up()
                     rows.append(dataclasses.asdict(row))
                     took = f"{time.monotonic() - begun:.0f} s"
@@ -513,7 +533,10 @@ def _cells(row: Mapping[str, Any], patience: float) -> list[str]:
         return [row["name"], f"not measured: {row['absent']}", *[""] * 5]
     never = f"> {patience:g}"
     looks = f"{row['looks']}, {row['given_up']} given up" if row["given_up"] else str(row["looks"])
-    slowest = never if None in row["starts"] else f"{max(row['starts']):.2f}"
+    if row["start_failed"]:
+        slowest = f"failed ({row['start_failed']})"
+    else:
+        slowest = never if None in row["starts"] else f"{max(row['starts']):.2f}"
     return [
         row["name"],
         _of(row["domains"]),
