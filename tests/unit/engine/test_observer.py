@@ -142,6 +142,18 @@ def test_a_healthy_host_has_nothing_to_say_about_itself() -> None:
     assert [s.identity for s in report.storages] == ["local:1"]
 
 
+def test_a_guest_whose_flavor_says_so_is_left_alone() -> None:
+    lanes = Lanes(guest(1, guest_stats="off"), guest(2, guest_stats="required"), guest(3))
+    report, codes = observe(lanes)
+    assert set(lanes.asked(operations.AGENT)) == {guest(2).uuid, guest(3).uuid}
+    assert codes == {"instance-1": {"guest-stats-off"}, "instance-2": set(), "instance-3": set()}
+    off = next(one for one in report.instances if one.domain == "instance-1")
+    assert off.guest.state == "guest-stats-off"
+    assert [disk.guest_used_bytes for disk in off.disks] == [None]
+    # Its host is asked as ever.
+    assert guest(1).uuid in lanes.asked(operations.BLOCK_STATS)
+
+
 def test_no_block_call_goes_to_a_domain_that_is_not_running() -> None:
     lanes = Lanes(
         guest(1), *(guest(n, state=s) for n, s in ((2, "shutoff"), (3, "crashed"), (4, "paused")))
