@@ -356,6 +356,7 @@ def _storages(
                 image_cache_bytes=found.image_cache_bytes if found else None,
                 managed_save_bytes=item.managed_save_bytes,
                 leftovers=found.leftovers if found else (),
+                instances_path=item.instances_path,
                 findings=tuple(findings),
             )
         )

@@ -354,9 +354,10 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StorageSighting(msgspec.Struct, frozen=True, kw_only=True):
-    """One storage with what was found on it."""
+    """One storage with what was found on it; ``instances_path``: Nova's, if it lies there."""
 
     facts: StorageFacts
+    instances_path: str | None = None
     instances: InstancesDirectory | None = None
     managed_save_bytes: int | None = None
     doubt: Doubt | None = None
