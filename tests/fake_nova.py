@@ -18,7 +18,20 @@ from typing import Any
 _PATHS = ("/servers/detail", "/os-migrations", "/os-services")
 
 
+class _Bare(wsgiref.simple_server.ServerHandler):
+    def send_preamble(self) -> None:
+        # Without the Date that wsgiref adds to every answer.
+        self._write(f"HTTP/1.0 {self.status}\r\n".encode())
+
+
 class _Quiet(wsgiref.simple_server.WSGIRequestHandler):
+    def handle(self) -> None:
+        self.raw_requestline = self.rfile.readline(65537)
+        if self.parse_request():
+            handler = _Bare(self.rfile, self.wfile, self.get_stderr(), self.get_environ())
+            handler.request_handler = self  # type: ignore[attr-defined] # as wsgiref does
+            handler.run(self.server.get_app())
+
     def log_message(self, format: str, *words: Any) -> None:
         pass
 
@@ -29,6 +42,10 @@ class FakeNova:
     def __init__(self, now: datetime.datetime) -> None:
         self.now = now
         self.page = 3
+        #: whether answers have a date: under uWSGI alone they have none
+        self.dated = True
+        #: how long ago the computes gave a sign of life
+        self.heartbeat = datetime.timedelta(seconds=7)
         self.servers: dict[str, dict[str, Any]] = {}
         self.migrations: list[dict[str, Any]] = []
         self.hosts = {"a": "cell1", "b": "cell1", "c": "cell2"}
@@ -113,8 +130,10 @@ class FakeNova:
             }
             status, answer = answers[path](query)
             data = json.dumps(answer).encode()
-        date = email.utils.format_datetime(self.now, usegmt=True)
-        start_response(f"{status} X", [("Date", date), ("Content-Type", "application/json")])
+        headers = [("Content-Type", "application/json")]
+        if self.dated:
+            headers.append(("Date", email.utils.format_datetime(self.now, usegmt=True)))
+        start_response(f"{status} X", headers)
         return [data]
 
     def _discovery(self, start_response: Any) -> list[bytes]:
@@ -148,10 +167,11 @@ class FakeNova:
 
     def _services(self, query: dict[str, str]) -> tuple[int, Any]:
         assert query == {"binary": "nova-compute"}
+        seen = (self.now - self.heartbeat).replace(tzinfo=None).isoformat(timespec="microseconds")
+        well = {"status": "enabled", "state": "up", "updated_at": seen}
         services = [
-            {"binary": "nova-compute", "host": host, "status": "UNKNOWN"}
-            if cell in self.down
-            else {"binary": "nova-compute", "host": host, "status": "enabled", "state": "up"}
+            {"binary": "nova-compute", "host": host}
+            | ({"status": "UNKNOWN"} if cell in self.down else well)
             for host, cell in self.hosts.items()
         ]
         return 200, {"services": services}

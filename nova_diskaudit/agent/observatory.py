@@ -15,14 +15,13 @@ import time
 import zlib
 from collections.abc import Collection, Iterable, Sequence
 
-import msgspec
-
 from nova_diskaudit.agent import memory
 from nova_diskaudit.agent.memory import Remembered
 from nova_diskaudit.agent.quarantine import Quarantine
 from nova_diskaudit.audit.images import Hung
 from nova_diskaudit.audit.observer import Observer
 from nova_diskaudit.audit.options import AuditError, Options
+from nova_diskaudit.audit.storages import as_scanned
 from nova_diskaudit.audit.subject import Subject
 from nova_diskaudit.conclude import conclude_host
 from nova_diskaudit.facts import (
@@ -308,11 +307,12 @@ class Observatory:
             sightings = [
                 self._known[one.uuid].sighting for one in listed if one.uuid in self._known
             ]
-        found = observer.storages(sightings, [one.uuid for one in listed], scan=scan)
+        uuids = [one.uuid for one in listed]
+        found = observer.storages(sightings, uuids, scan=scan)
         with self._mutex:
             before = {storage.facts.identity: storage for storage in self._storages}
             self._storages = tuple(
-                storage if scan else _with_scan(storage, before.get(storage.facts.identity))
+                storage if scan else as_scanned(storage, before.get(storage.facts.identity), uuids)
                 for storage in found
             )
 
@@ -371,18 +371,6 @@ def _reason(subject: Subject, part: Part) -> tuple[str, str | None]:
     wanted = "qemu-unresponsive" if part == "evidence" else "domain-unreadable"
     doubt = next((d for d in subject.doubts if d.code == wanted), None)
     return wanted, doubt.detail if doubt is not None else None
-
-
-def _with_scan(found: StorageSighting, before: StorageSighting | None) -> StorageSighting:
-    """A storage whose directories were not searched this time: they stand as they were found."""
-    if before is None:
-        return found
-    return msgspec.structs.replace(
-        found,
-        instances=before.instances,
-        managed_save_bytes=before.managed_save_bytes,
-        doubt=found.doubt or before.doubt,
-    )
 
 
 def _now() -> datetime.datetime:

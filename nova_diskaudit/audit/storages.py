@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -52,6 +52,28 @@ def look_at_storages(
     return (
         *found.values(),
         *(_silent(images, f"mount:{m}", m, hung) for m in sorted(images.hung.mounts)),
+    )
+
+
+def as_scanned(
+    found: StorageSighting, before: StorageSighting | None, known_uuids: Collection[str]
+) -> StorageSighting:
+    """A storage whose directories were not searched this time: they stand as they were found.
+
+    But for what belongs to a domain now. Nova undefines a domain and defines it anew whenever it
+    starts or reboots a server; a search in that moment finds a directory without a domain.
+    """
+    if before is None:
+        return found
+    instances = before.instances
+    if instances is not None:
+        left = tuple(one for one in instances.leftovers if one.name not in known_uuids)
+        instances = msgspec.structs.replace(instances, leftovers=left)
+    return msgspec.structs.replace(
+        found,
+        instances=instances,
+        managed_save_bytes=before.managed_save_bytes,
+        doubt=found.doubt or before.doubt,
     )
 
 

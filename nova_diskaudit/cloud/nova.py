@@ -84,9 +84,14 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """Nova's own time, to the second, and the hosts of cells that are down."""
+    """Nova's own time, and the hosts of cells that are down.
 
-    now: datetime.datetime
+    The time is that of the answer. uWSGI alone writes no ``Date``, nor does HAProxy before it: then
+    it is that of the newest sign of life of a compute service, which is up to ``[DEFAULT]
+    report_interval`` of Nova (10 s) old. None if there is neither.
+    """
+
+    now: datetime.datetime | None
     unreachable_hosts: tuple[str, ...]
 
 
@@ -115,6 +120,8 @@ class _MigrationIds(msgspec.Struct):
 class _Service(msgspec.Struct):
     host: str
     status: str
+    #: UTC, without saying so; None if it never reported, absent if its cell is down
+    updated_at: datetime.datetime | None = None
 
 
 class _Services(msgspec.Struct):
@@ -135,6 +142,9 @@ class Nova:
         data, date = self._get("/os-services", {"binary": "nova-compute"})
         found = _decode(data, _Services)
         hosts = sorted(one.host for one in found.services if one.status == "UNKNOWN")
+        if date is None:
+            told = [_utc(one.updated_at) for one in found.services if one.updated_at is not None]
+            date = max(told, default=None)
         return Health(now=date, unreachable_hosts=tuple(hosts))
 
     def servers(self, changed_since: datetime.datetime | None = None) -> Iterator[list[Server]]:
@@ -179,7 +189,7 @@ class Nova:
                     break
                 query["marker"] = _decode(data, _MigrationIds).migrations[-1].uuid
 
-    def _get(self, path: str, query: dict[str, str]) -> tuple[bytes, datetime.datetime]:
+    def _get(self, path: str, query: dict[str, str]) -> tuple[bytes, datetime.datetime | None]:
         with translated():
             answer: Any = self._connection.compute.get(
                 path, params=query, microversion=_MICROVERSION
@@ -187,11 +197,17 @@ class Nova:
         if answer.status_code != 200:
             raise CloudError(f"Nova answered {answer.status_code} to {path}")
         date = answer.headers.get("Date")
+        if date is None:
+            return answer.content, None
         try:
             when = email.utils.parsedate_to_datetime(date)
         except (TypeError, ValueError):
-            raise CloudError("an answer of Nova has no date") from None
-        return answer.content, when.replace(tzinfo=when.tzinfo or datetime.UTC)
+            raise CloudError(f"the date of an answer of Nova is none: {date[:40]!r}") from None
+        return answer.content, _utc(when)
+
+
+def _utc(when: datetime.datetime) -> datetime.datetime:
+    return when.replace(tzinfo=when.tzinfo or datetime.UTC)
 
 
 def _decode(data: bytes, type: type[_T]) -> _T:

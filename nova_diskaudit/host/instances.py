@@ -18,6 +18,8 @@ _MAX_NAME_CHARACTERS = 255
 
 # What Nova itself keeps there (nova/virt/libvirt, nova/utils.py; 2026).
 _IMAGE_CACHE = "_base"
+# Stays when the first snapshot is over, empty; what lies in it is of one that runs or broke off.
+_SNAPSHOTS = "snapshots"
 _NOT_INSTANCES = frozenset({_IMAGE_CACHE, "locks", "compute_nodes", "compute_id", "lost+found"})
 _UUID_NAME = re.compile(r"(?P<uuid>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})(?P<suffix>.*)", re.S)
 
@@ -54,6 +56,8 @@ def instances_directory(path: str, known_uuids: Collection[str]) -> InstancesDir
     if _IMAGE_CACHE in names:
         cache = _allocated(os.path.join(path, _IMAGE_CACHE), budget)
     strangers = [name for name in names if _is_stranger(name, known_uuids)]
+    if _SNAPSHOTS in strangers and _is_empty(os.path.join(path, _SNAPSHOTS)):
+        strangers.remove(_SNAPSHOTS)
     if _IMAGE_CACHE not in names and not any(map(_UUID_NAME.fullmatch, names)):
         strangers = []
     if len(strangers) > MAX_LEFTOVERS:
@@ -104,6 +108,14 @@ def _is_stranger(name: str, known_uuids: Collection[str]) -> bool:
         return False
     match = _UUID_NAME.fullmatch(name)
     return match is None or bool(match["suffix"]) or match["uuid"] not in known_uuids
+
+
+def _is_empty(path: str) -> bool:
+    try:
+        with os.scandir(path) as scan:
+            return next(scan, None) is None
+    except OSError:
+        return False
 
 
 def _allocated(path: str, budget: _Budget) -> int | None:

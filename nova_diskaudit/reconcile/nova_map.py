@@ -73,7 +73,7 @@ def _pass(
     before: ledger.Map,
     clock: Callable[[], datetime.datetime],
     whole_every_seconds: float,
-) -> tuple[Pass, dict[str, int]]:
+) -> tuple[Pass, dict[str, int | None]]:
     begun = clock()
     since = before.changes_since_at
     listed_at = before.listed_at
@@ -104,7 +104,9 @@ def _pass(
         problem = f"{len(unreachable)} hosts are in cells that are down: {some}"
         LOG.warning("Nova did not tell everything: %s", problem)
         return Pass(True, whole, instances, news, problem), {}
-    learnt = {"changes_since_at": moment.of(health.now), "complete_at": moment.of(begun)}
+    learnt: dict[str, int | None] = {"complete_at": moment.of(begun)}
+    # Of a Nova that tells no time, everything is listed again.
+    learnt["changes_since_at"] = moment.of(health.now) if health.now is not None else None
     if whole:
         news += ledger.delete_unseen(
             engine, holder, since=begun, now=clock(), seconds=LEASE_SECONDS

@@ -32,6 +32,7 @@ PROGRAMS = {
     "/bin/busybox": "busybox-static",
     _AGENT: "qemu-guest-agent",
     "/sbin/mke2fs": "e2fsprogs",
+    "/sbin/resize2fs": "e2fsprogs",
     "/sbin/mkfs.xfs": "xfsprogs",
     "/sbin/mkfs.btrfs": "btrfs-progs",
     "/bin/btrfs": "btrfs-progs",
@@ -58,7 +59,7 @@ nls_ascii nls_iso8859-1 nls_utf8 dm_mod dm_crypt dm_thin_pool dm_snapshot raid0 
 loop overlay aesni_intel xts ecb cbc essiv sha256_generic algif_skcipher algif_hash
 """
 
-_SMALL_PROGRAMS = ("/bin/busybox", _AGENT, "/sbin/mke2fs")
+_SMALL_PROGRAMS = ("/bin/busybox", _AGENT, "/sbin/mke2fs", "/sbin/resize2fs")
 _SMALL_MODULES = "virtio_pci virtio_blk virtio_console ext4"
 
 _CONFIGURATION: dict[str, str | pathlib.Path] = {

@@ -116,18 +116,20 @@ def _mounts_below(path: pathlib.Path) -> list[str]:
 class Hypervisor:
     """One private libvirtd; see the module's docstring."""
 
-    def __init__(self, stack: str = "host") -> None:
+    def __init__(self, stack: str = "host", *, hostname: str = "") -> None:
+        """:param hostname: what libvirt believes to be the machine's; its real one when empty."""
         if stack not in STACKS:
             raise ValueError(f"unknown stack {stack!r}, known are {', '.join(STACKS)}")
         self.stack = stack
+        self._hostname = hostname
         self.pid = 0
         self.directory = pathlib.Path()
         #: ``{'libvirt': '9.0.0', 'qemu': '7.2.22'}``
         self.versions: dict[str, str] = {}
         self._rootfs = pathlib.Path("/")
         self._lock = -1
-        # Held open, so that the namespace outlives a daemon without QEMUs.
-        self._namespace = -1
+        # Held open, so that the namespaces outlive a daemon without QEMUs.
+        self._namespaces: list[int] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -179,7 +181,9 @@ class Hypervisor:
         try:
             self._launch()
             self._await_socket()
-            self._namespace = os.open(f"/proc/{self.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            for kind in ("mnt", "uts"):
+                space = os.open(f"/proc/{self.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+                self._namespaces.append(space)
         except BaseException:
             self.stop()
             raise
@@ -193,9 +197,8 @@ class Hypervisor:
         if self._lock < 0:
             return
         self._exchange_capabilities(self.directory / "cache", self._capabilities)
-        if self._namespace >= 0:
-            os.close(self._namespace)
-            self._namespace = -1
+        while self._namespaces:
+            os.close(self._namespaces.pop())
         _dismantle(self.directory)
         if self._process is not None:
             self._process.wait()
@@ -221,10 +224,9 @@ class Hypervisor:
         # The sockets of the dead daemon are still there, and would be taken for the new one's.
         for left in (self.directory / "run").glob("libvirt-*sock*"):
             left.unlink()
-        self._spawn(
-            ["nsenter", f"--mount=/proc/self/fd/{self._namespace}", *self._daemon_command()],
-            pass_fds=(self._namespace,),
-        )
+        mount, uts = (f"/proc/self/fd/{space}" for space in self._namespaces)
+        inside = ["nsenter", f"--mount={mount}", f"--uts={uts}", *self._daemon_command()]
+        self._spawn(inside, pass_fds=tuple(self._namespaces))
         self._await_socket()
 
     def qemu_pid(self, domain: str) -> int:
@@ -291,9 +293,12 @@ class Hypervisor:
                 f"mkdir -p {rootfs}{self.workdir.parent.parent}",
                 f"mount --rbind {self.workdir.parent.parent} {rootfs}{self.workdir.parent.parent}",
             ]
+        own = ["unshare", "--mount", "--propagation", "slave"]
+        if self._hostname:
+            own.append("--uts")
+            lines.append(f"echo {shlex.quote(self._hostname)} > /proc/sys/kernel/hostname")
         lines.append(f"exec {shlex.join(self._daemon_command())}")
-        script = "\n".join(lines)
-        self._spawn(["unshare", "--mount", "--propagation", "slave", "sh", "-c", script])
+        self._spawn([*own, "sh", "-c", "\n".join(lines)])
 
     def _daemon_command(self) -> list[str]:
         inside = [] if self._rootfs == pathlib.Path("/") else ["chroot", str(self._rootfs)]

@@ -18,6 +18,8 @@ from typing import ClassVar
 from tests.lab import chroot
 from tests.services import daemon, place
 
+#: What all of OpenStack is made of, to the last library.
+CONSTRAINTS = pathlib.Path(__file__).with_name("constraints.txt")
 #: Keystone of 2026.2. pyuwsgi is uWSGI as a wheel, so that no compiler runs.
 REQUIREMENTS = ("keystone==30.0.0", "pyuwsgi==2.0.30.post1")
 
@@ -49,7 +51,7 @@ _COMMANDS = (
 
 def environment() -> pathlib.Path:
     """The virtual environment; takes half a minute when it is not in the cache."""
-    recipe = repr((REQUIREMENTS, _CONF, _COMMANDS, sys.version))
+    recipe = repr((REQUIREMENTS, CONSTRAINTS.read_text(), _CONF, _COMMANDS, sys.version))
     with chroot.cached(f"keystone-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}") as path:
         # Its scripts name its path, so it is made where it stays; the mark says that it is whole.
         mark = path / ".complete"
@@ -57,7 +59,7 @@ def environment() -> pathlib.Path:
             shutil.rmtree(path, ignore_errors=True)
             place.run(sys.executable, "-m", "venv", str(path))
             pip = (str(path / "bin/pip"), "--disable-pip-version-check", "install", "--quiet")
-            place.run(*pip, *REQUIREMENTS)
+            place.run(*pip, "--constraint", str(CONSTRAINTS), *REQUIREMENTS)
             empty = path / "empty"
             empty.mkdir()
             conf = empty / "keystone.conf"

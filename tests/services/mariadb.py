@@ -2,6 +2,7 @@
 """A MariaDB server of its own."""
 
 import contextlib
+import pathlib
 import subprocess
 from typing import ClassVar
 
@@ -31,13 +32,22 @@ class Mariadb(daemon.Daemon):
     #: who may do everything
     ADMIN: ClassVar[str] = "root"
 
-    def prepare(self) -> None:
+    @property
+    def files(self) -> pathlib.Path:
+        """Where its databases lie."""
+        return self.data / "server"
+
+    def make_files(self) -> None:
+        """Make what an empty server has in :attr:`files`."""
         daemon.run_as_nobody(
-            *("mariadb-install-db", "--no-defaults", f"--datadir={self.data / 'server'}"),
+            *("mariadb-install-db", "--no-defaults", f"--datadir={self.files}"),
             *("--auth-root-authentication-method=normal", "--skip-test-db"),
             *("--skip-name-resolve", "--innodb-flush-method=nosync"),
             *(f"--tmpdir={self.data}", "--innodb-log-file-size=16M"),
         )
+
+    def prepare(self) -> None:
+        self.make_files()
         self._grant = self.directory / "grant.sql"
         # All on every database is not all: nothing that lifts read_only or the limits.
         self._grant.write_text(
@@ -50,7 +60,7 @@ class Mariadb(daemon.Daemon):
     def command(self) -> list[str]:
         return [
             *("mariadbd", "--no-defaults", f"--port={self.port}", *_SETTINGS),
-            *(f"--datadir={self.data / 'server'}", f"--socket={self.directory / 'socket'}"),
+            *(f"--datadir={self.files}", f"--socket={self.directory / 'socket'}"),
             *(f"--pid-file={self.directory / 'pid'}", f"--tmpdir={self.data}"),
             f"--init-file={self._grant}",
         ]

@@ -106,13 +106,18 @@ agent_end() {
 # TRUTH <mountpoint> <type> <source> <bytes> <used bytes> <block size>
 truth() {
     sync
+    statfs | tee /dev/console
+}
+
+# The same, on the output alone.
+statfs() {
     while read -r lab_source lab_point lab_type _; do
         case $lab_type in proc|sysfs|devtmpfs|devpts|rootfs) continue ;; esac
         # shellcheck disable=SC2046
         set -- $(stat -f -c '%S %b %f' "$(printf '%b' "$lab_point")")
         [ "${2:-0}" -gt 0 ] || continue
         echo "TRUTH $lab_point $lab_type $lab_source $(($1 * $2)) $(($1 * ($2 - $3))) $1"
-    done < /proc/mounts | tee /dev/console
+    done < /proc/mounts
 }
 
 # mnt TYPE DEVICE DIRECTORY. The kernel must not write inode tables while the lab counts blocks.

@@ -48,6 +48,20 @@ def test_leftovers_are_what_no_domain_owns(directory: pathlib.Path) -> None:
         assert size == du(directory / name)
 
 
+def test_where_nova_makes_snapshots_is_a_leftover_only_with_something_in_it(
+    directory: pathlib.Path,
+) -> None:
+    def names() -> set[str]:
+        found = instances.instances_directory(str(directory), [KNOWN, GONE])
+        return {left.name for left in found.leftovers}
+
+    without = names()
+    (directory / "snapshots").mkdir()
+    assert names() == without
+    (directory / "snapshots/tmp0x1").mkdir()
+    assert names() == without | {"snapshots"}
+
+
 def test_a_directory_of_something_else_has_no_leftovers(tmp_path: pathlib.Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"x")
     found = instances.instances_directory(str(tmp_path), [])

@@ -373,6 +373,27 @@ def test_clocks_are_novas_own(watch: Watch) -> None:
     assert since is not None and moment.time(since) == watch.fake.now
 
 
+def test_a_nova_without_dates_tells_its_time_by_its_computes(watch: Watch) -> None:
+    """uWSGI's own HTTP writes no ``Date``; seen at Nova 34."""
+    watch.fake.dated = False
+    watch.fake.boot(ONE, "a")
+    assert watch.passes().problem is None
+    since = ledger.state(watch.engine).changes_since_at
+    assert since is not None and moment.time(since) == watch.fake.now - watch.fake.heartbeat
+    watch.fake.move(ONE, "b")
+    assert watch.passes().problem is None
+    assert watch.hosts()[ONE] == ("b", None)
+    assert not watch.passes().whole
+
+
+def test_a_nova_that_tells_no_time_is_listed_again(watch: Watch) -> None:
+    watch.fake.dated = False
+    watch.fake.hosts.clear()
+    for _ in range(2):
+        done = watch.passes()
+        assert done.problem is None and done.whole
+
+
 def test_errors_are_one_line(cloud: nova.Nova, fake: FakeNova) -> None:
     fake.faults = [("/os-services", 400, b"x\ny" * 1000)]
     with pytest.raises(CloudError) as error:
