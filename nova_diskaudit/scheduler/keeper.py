@@ -8,7 +8,6 @@ use in each process. Whoever is first finds an empty snapshot, and so has no opi
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import random
@@ -86,9 +85,12 @@ class Keeper:
             pause.wait(seconds * chance.uniform(0.8, 1.2))
 
 
-@functools.cache
+_shared: Keeper | None = None
+
+
 def of(conf: cfg.ConfigOpts) -> Keeper:
-    """The one of this process for Nova's configuration; filter and weigher share it."""
+    """The one of this process, by Nova's configuration; filter and weigher share it."""
+    global _shared
 
     def begin() -> tuple[Callable[[], Snapshot], float]:
         # Here, in the thread: these libraries take half a second to import.
@@ -96,4 +98,6 @@ def of(conf: cfg.ConfigOpts) -> Keeper:
 
         return Source(conf), float(conf.nova_diskaudit.refresh_interval)
 
-    return Keeper(begin)
+    if _shared is None:
+        _shared = Keeper(begin)
+    return _shared
