@@ -361,6 +361,68 @@ _ENTRIES = (
         "has, or that are larger than the flavor promises.",
         action="Look at the host and its agent; until then distrust what it reports.",
     ),
+    # --- what the central service finds when it compares ---
+    Entry(
+        code="claim-mismatch",
+        severity="warning",
+        cause="Placement was promised another number of GiB for this instance than its local disks "
+        "were made with, and no rule of Nova explains the difference.",
+        action="Compare the allocation (openstack resource provider allocation show) with the "
+        "flavor; nova-manage placement heal_allocations or audit mends what Nova lost.",
+    ),
+    Entry(
+        code="claim-explained",
+        severity="info",
+        cause="Placement was promised another number of GiB for this instance than its local disks "
+        "were made with, and a rule of Nova explains it.",
+        action=_NOTHING + " Quota counts what Placement was promised.",
+    ),
+    Entry(
+        code="instance-without-domain",
+        severity="error",
+        cause="Nova has this instance on a host whose libvirt does not know it.",
+        action="Look at the instance and at nova-compute's log of the host; a hard reboot defines "
+        "the domain anew, if its disks are there.",
+    ),
+    Entry(
+        code="instance-not-in-nova",
+        severity="warning",
+        cause="A domain was made by Nova, and Nova has no such instance (any more).",
+        action="Look whether somebody needs it; if not, undefine the domain and remove its disks "
+        "(Nova: [DEFAULT] running_deleted_instance_action).",
+    ),
+    Entry(
+        code="instance-elsewhere",
+        severity="warning",
+        cause="This host has a domain of an instance that Nova has on another host, or on none.",
+        action="It is most often left by an evacuation or a migration that failed: restart "
+        "nova-compute here, or undefine the domain after a look at it.",
+    ),
+    Entry(
+        code="instance-on-two-hosts",
+        severity="warning",
+        cause="Several hosts have a domain of this instance, and no migration is open: if two of "
+        "them run on the same disk, they destroy it.",
+        action="See that only the one on the host that Nova names runs; then remove the others.",
+    ),
+    Entry(
+        code="orphan-disk-file",
+        severity="warning",
+        cause="Among the instances lie files that belong to no instance of Nova and to no domain.",
+        action="Look at them, and remove them if nobody needs them.",
+    ),
+    Entry(
+        code="resize-leftover",
+        severity="warning",
+        cause="The old disks of a resize or migration are still there, although it is over.",
+        action="Remove the directory whose name ends in _resize, after a look at the instance.",
+    ),
+    Entry(
+        code="stale",
+        severity="warning",
+        cause="The host has not reported for long: what is known of it and its instances is old.",
+        action="See whether the host and its agent run (nova-diskaudit doctor there).",
+    ),
 )
 
 CATALOGUE: dict[str, Entry] = {entry.code: entry for entry in _ENTRIES}

@@ -51,6 +51,7 @@ class FakeNova:
         self.hosts = {"a": "cell1", "b": "cell1", "c": "cell2"}
         self.down: set[str] = set()
         self.asked: list[str] = []
+        self.methods: set[str] = set()
         #: answers that come before any other: a path's end, and what is sent
         self.faults: list[tuple[str, int, bytes]] = []
         #: run before an answer to a path that ends so
@@ -115,6 +116,7 @@ class FakeNova:
         if path in ("", "/"):
             return self._discovery(start_response)
         self.asked.append(path)
+        self.methods.add(environ["REQUEST_METHOD"])
         if path in self.before:
             self.before[path]()
         status, data = 200, b""

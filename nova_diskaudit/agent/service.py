@@ -24,7 +24,8 @@ import msgspec
 from oslo_config import cfg
 
 from nova_diskaudit import conf as configuration
-from nova_diskaudit.agent import notify, schedule
+from nova_diskaudit import notify
+from nova_diskaudit.agent import schedule
 from nova_diskaudit.agent.debounce import Debounce
 from nova_diskaudit.agent.events import Listener
 from nova_diskaudit.agent.observatory import Observatory

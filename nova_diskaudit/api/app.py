@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from oslo_middleware import http_proxy_to_wsgi, request_id
 from nova_diskaudit.api import dispatch, fault, identity, openapi, policy, routes
 from nova_diskaudit.api.call import Service
 from nova_diskaudit.conf import ConfigurationError
+from nova_diskaudit.conf import service as configuration
 
 LOG = logging.getLogger(__name__)
 
@@ -28,21 +30,16 @@ def service_of(conf: cfg.ConfigOpts, engine: sa.Engine) -> Service:
     :raises ConfigurationError: for options that contradict each other.
     """
     keystone = conf.api.auth_strategy == "keystone"
-    nova = keystone if conf.nova.enabled is None else conf.nova.enabled
-    if keystone and not nova:
-        raise ConfigurationError(
-            "[nova] enabled = false needs [api] auth_strategy = noauth: what a host says of "
-            "itself must not decide what a tenant sees"
-        )
     return Service(
         engine=engine,
         enforcer=policy.make(conf),
-        nova=nova,
+        nova=configuration.keeps_map(conf),
         enrollment=keystone,
         first_report_enrolls=conf.api.enrollment == "first-report",
         takeover_after_seconds=float(conf.api.takeover_after),
         max_limit=conf.api.max_limit,
         stale_after_seconds=float(conf.api.stale_after),
+        metrics_projects=conf.api.metrics_projects,
         now=lambda: datetime.datetime.now(datetime.UTC),
         document=openapi.document(),
     )
@@ -75,13 +72,27 @@ def build(conf: cfg.ConfigOpts, service: Service) -> Wsgi:
     return assemble(conf, service, authenticate)
 
 
-def assemble(conf: cfg.ConfigOpts, service: Service, authenticate: Callable[[Wsgi], Wsgi]) -> Wsgi:
+def metrics_alone(conf: cfg.ConfigOpts, service: Service) -> Wsgi:
+    """An application that knows nothing but ``/metrics``, and answers on loopback without a token.
+
+    A scraper has no token of Keystone. Whoever is on this machine may see the sums of all projects.
+    """
+    table = [route for route in routes.ROUTES if route.path == "/metrics"]
+    return assemble(conf, service, identity.by_loopback, table)
+
+
+def assemble(
+    conf: cfg.ConfigOpts,
+    service: Service,
+    authenticate: Callable[[Wsgi], Wsgi],
+    table: Iterable[routes.Route] = routes.ROUTES,
+) -> Wsgi:
     """The application behind its middlewares.
 
     The list reads as a request goes: the proxy's word about scheme and host, an id for the
     request, errors of what follows in our words, who asks.
     """
-    application: Wsgi = dispatch.application(service)
+    application: Wsgi = dispatch.application(service, table)
     for middleware in reversed(
         (
             lambda inner: http_proxy_to_wsgi.HTTPProxyToWSGI(inner, conf),
@@ -96,10 +107,15 @@ def assemble(conf: cfg.ConfigOpts, service: Service, authenticate: Callable[[Wsg
 
 def _only_where_needed(authenticated: Wsgi, plain: Wsgi) -> Wsgi:
     """Calls that are for anybody need no token, and a bad one beside them does no harm."""
-    public = {route.path for route in routes.ROUTES if isinstance(route.access, policy.Public)}
+    public = [
+        re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(route.path)))
+        for route in routes.ROUTES
+        if isinstance(route.access, policy.Public)
+    ]
 
     def choose(environ: dict[str, Any], start_response: Any) -> Any:
         path = environ.get("PATH_INFO") or "/"
-        return (plain if path in public else authenticated)(environ, start_response)
+        is_public = any(pattern.fullmatch(path) for pattern in public)
+        return (plain if is_public else authenticated)(environ, start_response)
 
     return choose

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import falcon
@@ -29,6 +29,8 @@ class Service(NamedTuple):
     max_limit: int
     #: a host's report that is older is called stale
     stale_after_seconds: float
+    #: of how many projects /metrics has series of their own
+    metrics_projects: int
     now: Callable[[], datetime.datetime]
     #: the OpenAPI document
     document: dict[str, Any]
@@ -57,4 +59,6 @@ class Answer(NamedTuple):
 
     body: Any
     status: int = 200
-    content_type: str = "application/json"
+    #: None where there is no body
+    content_type: str | None = "application/json"
+    headers: Mapping[str, str] = {}  # never changed

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import falcon
@@ -29,15 +30,17 @@ REQUEST_ID = "openstack.request_id"
 REACHED = "nova_diskaudit.reached"
 
 
-def application(service: Service) -> falcon.App[Any, Any]:
-    """All routes, as a WSGI application."""
+def application(
+    service: Service, table: Iterable[routes.Route] = routes.ROUTES
+) -> falcon.App[Any, Any]:
+    """These routes as a WSGI application."""
     app: falcon.App[Any, Any] = falcon.App(middleware=[_Reached()])
     app.set_error_serializer(_serialize)
     app.add_error_handler(Exception, _failed)
     app.add_error_handler(errors.ApiError, _refused)
     app.add_error_handler(store_errors.StoreError, _unavailable)
     by_path: dict[str, list[routes.Route]] = {}
-    for route in routes.ROUTES:
+    for route in table:
         by_path.setdefault(route.path, []).append(route)
     for path, same_path in by_path.items():
         app.add_route(path, _resource(service, same_path))
@@ -91,6 +94,7 @@ def _respond(
     answer: Answer = route.handler(call)
     response.status = answer.status
     response.content_type = answer.content_type
+    response.set_headers(dict(answer.headers))
     if isinstance(answer.body, str):
         response.text = answer.body
     else:

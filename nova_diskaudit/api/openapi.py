@@ -18,7 +18,6 @@ from nova_diskaudit.api import policy, routes
 from nova_diskaudit.api.schemas import common
 
 _JSON = "application/json"
-_TEXT = "text/plain"
 _ALWAYS = {400: "The question is not one", 503: "The database is not available"}
 _AUTHENTICATED = {401: "Nobody knows who asks", 403: "The caller may not"}
 _WORDS = {
@@ -71,7 +70,8 @@ def _types() -> list[Any]:
 
 
 def _operation(route: routes.Route, by_type: dict[str, Any]) -> dict[str, Any]:
-    media = _TEXT if route.answer is str else _JSON
+    media = route.media if route.answer is str else (_JSON,)
+    schema = by_type[str(route.answer)]
     operation: dict[str, Any] = {
         "operationId": _operation_id(route),
         "summary": route.summary,
@@ -80,7 +80,7 @@ def _operation(route: routes.Route, by_type: dict[str, Any]) -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "Success",
-                "content": {media: {"schema": by_type[str(route.answer)]}},
+                "content": {one: {"schema": schema} for one in media},
             },
             **{
                 str(status): _problem(words, by_type[str(kind)])

@@ -15,6 +15,7 @@ from nova_diskaudit.api.handlers import (
     instance,
     metrics,
     openapi,
+    page,
     report,
     root,
     usage,
@@ -31,6 +32,7 @@ from nova_diskaudit.api.schemas import finding as finding_schemas
 from nova_diskaudit.api.schemas import healthcheck as healthcheck_schemas
 from nova_diskaudit.api.schemas import host as host_schemas
 from nova_diskaudit.api.schemas import instance as instance_schemas
+from nova_diskaudit.api.schemas import page as page_schemas
 from nova_diskaudit.api.schemas import report as report_schemas
 from nova_diskaudit.api.schemas import root as root_schemas
 from nova_diskaudit.api.schemas import usage as usage_schemas
@@ -49,6 +51,8 @@ class Route(NamedTuple):
     body: Any = None
     #: answers that are no success, beside those that every call may have
     problems: dict[int, Any] = {}  # noqa: RUF012  # never changed
+    #: the types that a text may be of
+    media: tuple[str, ...] = ("text/plain",)
 
 
 ROUTES = (
@@ -75,6 +79,25 @@ ROUTES = (
         Public(),
         dict[str, Any],
         "This API as an OpenAPI document",
+    ),
+    Route(
+        "GET",
+        "/page",
+        page.shown,
+        Public(),
+        str,
+        "The page for people",
+        media=("text/html",),
+    ),
+    Route(
+        "GET",
+        "/page/{file}",
+        page.file,
+        Public(),
+        str,
+        "What the page is made of",
+        problems={404: common.Errors},
+        media=("text/css", "text/javascript", "image/svg+xml"),
     ),
     Route(
         "GET",
@@ -166,7 +189,7 @@ ROUTES = (
 )
 
 #: What stands in a path.
-PATH_TYPES = {"host": common.HostName, "uuid": common.Uuid}
+PATH_TYPES = {"file": page_schemas.FileName, "host": common.HostName, "uuid": common.Uuid}
 
 #: Structs of which a caller may choose some fields: any of them may be missing in an answer.
 CHOOSABLE = (instance_schemas.Instance,)

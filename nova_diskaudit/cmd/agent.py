@@ -15,7 +15,8 @@ def main() -> int:
     where = "nova-diskaudit-agent"
     try:
         conf = read(words, where=where)
-        from nova_diskaudit.agent import notify, service
+        from nova_diskaudit import notify
+        from nova_diskaudit.agent import service
 
         # Before any thread is started: every thread and lane inherits it, so that only the main
         # thread, which waits for them, is told.

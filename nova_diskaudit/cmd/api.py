@@ -8,7 +8,9 @@ without Keystone, on loopback. In production a WSGI server runs ``nova_diskaudit
 from __future__ import annotations
 
 import argparse
+import datetime
 import logging
+import signal
 import sys
 import threading
 from typing import Any
@@ -16,6 +18,8 @@ from typing import Any
 from nova_diskaudit.conf import ConfigurationError
 
 PROGRAM = "nova-diskaudit-api"
+
+_CLOSE_SECONDS = 2.0
 
 
 def main() -> int:
@@ -58,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(arguments: argparse.Namespace) -> int:
     from nova_diskaudit.api import app, identity
     from nova_diskaudit.conf import service
+    from nova_diskaudit.reconcile import runner, tasks
     from nova_diskaudit.store import engine, schema
     from nova_diskaudit.wsgi import server
 
@@ -81,34 +86,34 @@ def _serve(arguments: argparse.Namespace) -> int:
         schema.require_newest(database)
     made = app.service_of(conf, database)
     application = app.build(conf, made)
-    stop = threading.Event()
-    if made.nova:
-        _keep_map(conf, database, stop)
+    keeper = runner.Keeper(
+        database, tasks.prepared(conf), clock=lambda: datetime.datetime.now(datetime.UTC)
+    )
     listening = server.listen(
         application, host=arguments.host, port=arguments.port, threads=conf.api.threads
     )
+    if conf.api.metrics_port:
+        _serve_metrics(conf, made)
     logging.getLogger(__name__).info("Listening on http://%s:%d", arguments.host, arguments.port)
+    # As an exception, which waitress takes for the word to end.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    keeper.start()
     try:
         listening.run()
     finally:
-        stop.set()
+        keeper.close(_CLOSE_SECONDS)
     return 0
 
 
-def _keep_map(conf: Any, database: Any, stop: threading.Event) -> None:
-    """The map of Nova, in a thread of its own; where uWSGI serves, it is a process of its own."""
-    from nova_diskaudit.cloud import connection, nova
-    from nova_diskaudit.reconcile import nova_map
+def _serve_metrics(conf: Any, made: Any) -> None:
+    """``/metrics`` without tokens, on a port of its own."""
+    from nova_diskaudit.api import app
+    from nova_diskaudit.wsgi import server
 
-    cloud = nova.Nova(connection.connect(conf))
-    options = {
-        "stop": stop,
-        "interval_seconds": conf.nova.interval,
-        "whole_every_seconds": conf.nova.full_interval,
-    }
-    threading.Thread(
-        target=nova_map.keep, args=(database, cloud), kwargs=options, name="nova-map", daemon=True
-    ).start()
+    listening = server.listen(
+        app.metrics_alone(conf, made), host="127.0.0.1", port=conf.api.metrics_port, threads=2
+    )
+    threading.Thread(target=listening.run, name="metrics", daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -199,7 +199,7 @@ def _run(argv: list[str] | None) -> int:
 
 def complain(message: str) -> int:
     """Say what to do, in one line on stderr."""
-    from nova_diskaudit.render.text import printable
+    from nova_diskaudit.text import printable
 
     if sys.stderr is not None:
         with contextlib.suppress(OSError):  # nobody listens

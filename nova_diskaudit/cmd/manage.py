@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``nova-diskaudit-manage``: what an operator does to the central service's database.
+"""``nova-diskaudit-manage``: what an operator does to the central service's database, and to what
+it needs in Keystone.
 
 Exit status: 0 done; 1 looked at, and something is not as it should be; 2 it could not be done, and
 one line on stderr says why.
@@ -9,12 +10,11 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import signal
 import sys
-import threading
 import uuid
 from typing import Any
 
+from nova_diskaudit.cmd import limits
 from nova_diskaudit.conf import ConfigurationError
 
 PROGRAM = "nova-diskaudit-manage"
@@ -23,6 +23,7 @@ PROGRAM = "nova-diskaudit-manage"
 def main(argv: list[str] | None = None) -> int:
     """Run one command."""
     arguments = _parser().parse_args(argv)
+    from nova_diskaudit.cloud import CloudError
     from nova_diskaudit.conf import service
     from nova_diskaudit.store import engine, errors
 
@@ -31,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         database = engine.create(conf.database.connection, **service.database(conf))
         status: int = arguments.run(database, arguments, conf)
         return status
-    except (ConfigurationError, errors.StoreError) as error:
+    except (CloudError, ConfigurationError, errors.StoreError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
 
@@ -40,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog=PROGRAM,
         allow_abbrev=False,
-        description="The database of nova-diskaudit's central service.",
+        description="The database of nova-diskaudit's central service, and its limits in Keystone.",
     )
     top.add_argument(
         "--config-file",
@@ -74,14 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     renew.add_argument("host", nargs="?", help="only this one (default: all hosts)")
 
-    nova = nouns.add_parser("nova", help="the map of Nova's instances").add_subparsers(
+    limits.add_to(nouns)
+    gnocchi = nouns.add_parser("gnocchi", help="the series in Gnocchi").add_subparsers(
         required=True, metavar="COMMAND"
     )
-    refresh = _command(nova, "refresh", _nova_refresh, "ask Nova what changed")
-    refresh.add_argument(
-        "--forever",
-        action="store_true",
-        help="again and again, as [nova] interval says; several may run, one of them works",
+    _command(
+        gnocchi, "setup", _gnocchi_setup, "make the resource type and the archive policy there"
     )
 
     purge = _command(
@@ -171,36 +170,16 @@ def _host_demand_full(database: Any, arguments: argparse.Namespace, conf: Any) -
     return 0 if demanded else 1
 
 
-def _nova_refresh(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
-    from nova_diskaudit.cloud import connection, nova
-    from nova_diskaudit.reconcile import nova_map
+def _gnocchi_setup(database: Any, arguments: argparse.Namespace, conf: Any) -> int:
+    from nova_diskaudit.cloud import gnocchi
 
-    cloud = nova.Nova(connection.connect(conf))
-    if arguments.forever:
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        nova_map.keep(
-            database,
-            cloud,
-            stop=stop,
-            interval_seconds=conf.nova.interval,
-            whole_every_seconds=conf.nova.full_interval,
-        )
-        return 0
-    done = nova_map.refresh(
-        database,
-        cloud,
-        clock=lambda: datetime.datetime.now(datetime.UTC),
-        whole_every_seconds=conf.nova.full_interval,
-    )
-    if not done.ran:
-        print("another process does it now")
-        return 0
-    print(f"{done.instances} instances told, {done.news} of them news")
-    if done.problem is not None:
-        print(done.problem)
-    return 0 if done.problem is None else 1
+    to = gnocchi.connect(conf)
+    policy = conf.gnocchi.archive_policy
+    made = to.make_resource_type()
+    print(f"resource type {gnocchi.RESOURCE_TYPE}: {'made' if made else 'is as it has to be'}")
+    made = to.make_archive_policy(policy)
+    print(f"archive policy {policy}: {'made' if made else 'is there'}")
+    return 0
 
 
 def _purge(database: Any, arguments: argparse.Namespace, conf: Any) -> int:

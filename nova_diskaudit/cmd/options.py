@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nova_diskaudit import conf
 from nova_diskaudit.cmd import UsageError
-from nova_diskaudit.render.text import printable
+from nova_diskaudit.text import printable
 
 if TYPE_CHECKING:
     from nova_diskaudit import audit

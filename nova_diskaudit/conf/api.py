@@ -57,6 +57,23 @@ Seconds after which a host's last report is old: instances that are counted by i
         help="Entries of a list that one answer has at most; also what it has without ``limit``.",
     ),
     cfg.IntOpt(
+        "metrics_projects",
+        default=200,
+        min=0,
+        max=10000,
+        help="""
+Projects of which ``/metrics`` has series of their own (16 each): those that hold the most. All
+others are told together, as the project ``(others)``.""",
+    ),
+    cfg.PortOpt(
+        "metrics_port",
+        default=0,
+        help="""
+A TCP port of 127.0.0.1 on which ``nova-diskaudit-api`` answers ``/metrics`` without a token: to
+everybody on this machine, and nobody else. 0: none. For uWSGI there is a file of its own,
+nova-diskaudit-metrics-uwsgi.ini.""",
+    ),
+    cfg.IntOpt(
         "threads",
         default=8,
         min=1,

@@ -18,7 +18,18 @@ from oslo_log import log
 from oslo_middleware import opts as oslo_middleware_opts
 from oslo_policy import opts as oslo_policy_opts
 
-from nova_diskaudit.conf import ConfigurationError, api, keystoneauth, nova
+from nova_diskaudit.conf import (
+    ConfigurationError,
+    api,
+    gnocchi,
+    keystone,
+    keystoneauth,
+    limits,
+    nova,
+    placement,
+    reconcile,
+    rollup,
+)
 
 PROJECT = "nova-diskaudit"
 PROGRAM = "nova-diskaudit-api"
@@ -53,6 +64,12 @@ def options() -> list[tuple[Any, list[cfg.Opt]]]:
         (api.GROUP, api.OPTIONS),
         (_DATABASE_GROUP, database),
         (nova.GROUP, nova.OPTIONS),
+        (placement.GROUP, placement.OPTIONS),
+        (keystone.GROUP, keystone.OPTIONS),
+        (limits.GROUP, limits.OPTIONS),
+        (gnocchi.GROUP, gnocchi.OPTIONS),
+        (reconcile.GROUP, reconcile.OPTIONS),
+        (rollup.GROUP, rollup.OPTIONS),
         *keystonemiddleware_opts.list_auth_token_opts(),
         *oslo_policy_opts.list_opts(),
         *_proxy(),
@@ -63,7 +80,7 @@ def list_opts() -> list[tuple[Any, list[cfg.Opt]]]:
     """Groups and options, the form oslo-config-generator asks for."""
     listed = []
     for group, found in options():
-        if group is nova.GROUP:
+        if group in (nova.GROUP, gnocchi.GROUP):
             found = keystoneauth.with_credentials(found)
         elif group == _AUTH_TOKEN_GROUP:
             cfg.set_defaults(found, **_AUTH_TOKEN_DEFAULTS)
@@ -122,7 +139,9 @@ def usual_files() -> list[str]:
 
 
 def setup_logging(conf: cfg.ConfigOpts) -> None:
-    """Log as the configuration says."""
+    """Log as the configuration says; to stderr, if it says nothing: oslo.log would take stdout."""
+    if not (conf.log_file or conf.log_dir or conf.use_journal):
+        conf.set_default("use_stderr", True)
     log.setup(conf, PROGRAM)
 
 
@@ -140,3 +159,18 @@ def _proxy() -> list[tuple[str, list[cfg.Opt]]]:
 def database(conf: cfg.ConfigOpts) -> dict[str, Any]:
     """The options of ``[database]`` beside its URL."""
     return {name: conf.database[name] for name in _DATABASE if name != "connection"}
+
+
+def keeps_map(conf: cfg.ConfigOpts) -> bool:
+    """Whether Nova is asked whose an instance is.
+
+    :raises ConfigurationError: for options that contradict each other.
+    """
+    keystone = conf.api.auth_strategy == "keystone"
+    nova_is_kept: bool = keystone if conf.nova.enabled is None else conf.nova.enabled
+    if keystone and not nova_is_kept:
+        raise ConfigurationError(
+            "[nova] enabled = false needs [api] auth_strategy = noauth: what a host says of "
+            "itself must not decide what a tenant sees"
+        )
+    return nova_is_kept

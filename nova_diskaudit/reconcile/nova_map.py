@@ -8,22 +8,14 @@ have a cell down: then the ledger stays as it is, and what is new waits as pendi
 from __future__ import annotations
 
 import datetime
-import logging
-import threading
-import uuid
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
-import sqlalchemy as sa
 
 from nova_diskaudit.cloud import CloudError, nova
-from nova_diskaudit.store import errors, ledger, moment
+from nova_diskaudit.store import ledger, moment, task
 
-LOG = logging.getLogger(__name__)
-
-#: How long a pass may be silent before another process takes over.
-LEASE_SECONDS = 300.0
 #: What Nova commits late, or a second's fraction that its clock does not tell.
 _OVERLAP = datetime.timedelta(seconds=60)
 
@@ -31,50 +23,27 @@ _OVERLAP = datetime.timedelta(seconds=60)
 class Pass(NamedTuple):
     """What became of one pass. ``problem`` says why it was not complete."""
 
-    ran: bool
-    whole: bool = False
+    whole: bool
     instances: int = 0
     news: int = 0
     problem: str | None = None
 
 
 def refresh(
-    engine: sa.Engine,
+    lease: task.Lease,
     cloud: nova.Nova,
     *,
-    clock: Callable[[], datetime.datetime],
     whole_every_seconds: float,
+    tell: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> Pass:
     """Ask Nova what changed, or for everything if that is due.
 
-    A second process that tries at the same time does nothing.
-
+    :param tell: is told how far it is: what, how many, and of how many (0: nobody knows).
+    :raises nova_diskaudit.store.task.Stopped:
     :raises nova_diskaudit.store.errors.StoreError:
     """
-    holder = str(uuid.uuid4())
-    if not ledger.acquire(engine, holder, now=clock(), seconds=LEASE_SECONDS):
-        return Pass(ran=False)
-    begun = clock()
-    before = ledger.state(engine)
-    known = {"refreshed_at": moment.of(begun)}
-    try:
-        result, learnt = _pass(engine, cloud, holder, before, clock, whole_every_seconds)
-    except CloudError as error:
-        LOG.warning("Nova was not asked to the end: %s", error)
-        result, learnt = Pass(ran=True, problem=str(error)), {}
-    ledger.finish(engine, holder, **known, **learnt, problem=result.problem)
-    return result
-
-
-def _pass(
-    engine: sa.Engine,
-    cloud: nova.Nova,
-    holder: str,
-    before: ledger.Map,
-    clock: Callable[[], datetime.datetime],
-    whole_every_seconds: float,
-) -> tuple[Pass, dict[str, int | None]]:
-    begun = clock()
+    begun = lease.clock()
+    before = ledger.state(lease.engine)
     since = before.changes_since_at
     listed_at = before.listed_at
     whole = (
@@ -82,37 +51,50 @@ def _pass(
         or listed_at is None
         or moment.of(begun) - listed_at > whole_every_seconds * 1e6
     )
+    changed_since = None if whole or since is None else moment.time(since) - _OVERLAP
+    try:
+        result, learnt = _pass(lease, cloud, begun, changed_since, tell)
+    except CloudError as error:
+        result, learnt = Pass(whole, problem=str(error)), {}
+    ledger.note(lease, refreshed_at=moment.of(begun), problem=result.problem, **learnt)
+    return result
+
+
+def _pass(
+    lease: task.Lease,
+    cloud: nova.Nova,
+    begun: datetime.datetime,
+    changed_since: datetime.datetime | None,
+    tell: Callable[[str, int, int], None],
+) -> tuple[Pass, dict[str, int | None]]:
+    """:param changed_since: None for a list of everything."""
+    whole = changed_since is None
     health = cloud.health()
     unreachable = set(health.unreachable_hosts)
     # Before the servers: a migration that ends in between leaves both its hosts accepted until
     # the next pass, and not neither.
     ends = _ends(cloud.open_migrations())
     instances = news = 0
-    changed_since = None
-    if not whole and since is not None:
-        changed_since = moment.time(since) - _OVERLAP
     for page in cloud.servers(changed_since):
         entries = [_entry(server) for server in page if not server.is_partial]
         unreachable |= {f"that of {server.id}" for server in page if server.is_partial}
-        news += ledger.put(engine, holder, entries, now=clock(), seconds=LEASE_SECONDS)
+        news += ledger.put(lease, entries)
         instances += len(entries)
-    ledger.put_moves(engine, holder, ends, now=clock(), seconds=LEASE_SECONDS)
+        tell("instances of Nova", instances, 0)
+    ledger.put_moves(lease, ends)
     unreachable |= set(cloud.health().unreachable_hosts)
     if unreachable:
         # What changed there is not in the answers: the next pass asks for the same time again.
         some = ", ".join(sorted(unreachable)[:5])
         problem = f"{len(unreachable)} hosts are in cells that are down: {some}"
-        LOG.warning("Nova did not tell everything: %s", problem)
-        return Pass(True, whole, instances, news, problem), {}
+        return Pass(whole, instances, news, problem), {}
     learnt: dict[str, int | None] = {"complete_at": moment.of(begun)}
     # Of a Nova that tells no time, everything is listed again.
     learnt["changes_since_at"] = moment.of(health.now) if health.now is not None else None
     if whole:
-        news += ledger.delete_unseen(
-            engine, holder, since=begun, now=clock(), seconds=LEASE_SECONDS
-        )
+        news += ledger.delete_unseen(lease, since=begun)
         learnt["listed_at"] = moment.of(begun)
-    return Pass(True, whole, instances, news), learnt
+    return Pass(whole, instances, news), learnt
 
 
 def _ends(migrations: Iterable[nova.Migration]) -> dict[str, frozenset[str]]:
@@ -139,27 +121,3 @@ def _entry(server: nova.Server) -> ledger.Entry:
         swap_mb=int(swap) if swap else 0,
         is_deleted=server.is_deleted,
     )
-
-
-def keep(
-    engine: sa.Engine,
-    cloud: nova.Nova,
-    *,
-    stop: threading.Event,
-    interval_seconds: float,
-    whole_every_seconds: float,
-) -> None:
-    """Pass after pass, until ``stop`` is set; nothing that goes wrong ends it."""
-    while not stop.is_set():
-        try:
-            refresh(
-                engine,
-                cloud,
-                clock=lambda: datetime.datetime.now(datetime.UTC),
-                whole_every_seconds=whole_every_seconds,
-            )
-        except errors.StoreError as error:
-            LOG.warning("The map of Nova was not refreshed: %s", error)
-        except Exception:
-            LOG.exception("A defect of ours while the map of Nova was refreshed")
-        stop.wait(interval_seconds)

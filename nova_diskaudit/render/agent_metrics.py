@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from nova_diskaudit.health import AgentStatus
 from nova_diskaudit.record import HostReport
-from nova_diskaudit.render.text import printable
+from nova_diskaudit.text import printable
 
 _PREFIX = "nova_diskaudit_agent_"
 

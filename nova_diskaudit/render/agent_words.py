@@ -7,7 +7,7 @@ import datetime
 
 from nova_diskaudit.health import AgentStatus
 from nova_diskaudit.record import HostReport
-from nova_diskaudit.render.text import moment, printable
+from nova_diskaudit.text import duration, moment, printable
 
 _CELL_LIMIT = 48
 
@@ -27,19 +27,3 @@ def preamble(agent: AgentStatus, report: HostReport | None, now: datetime.dateti
         for one in agent.quarantine
     ]
     return "\n".join(lines) + "\n\n"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them, such as ``3 min 20 s``."""
-    if seconds < 0:
-        return f"-{duration(-seconds)}"
-    whole = int(seconds)
-    for size, unit, smaller, name in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            rest = whole % size // smaller
-            return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
-    return f"{whole} s"

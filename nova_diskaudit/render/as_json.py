@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 
-from nova_diskaudit import record
-from nova_diskaudit.render import text
+from nova_diskaudit import record, text
 
 
 def render(data: msgspec.Struct, *, pretty: bool = False) -> str:

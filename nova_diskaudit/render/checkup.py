@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from nova_diskaudit.render.text import printable
+from nova_diskaudit.text import printable
 
 
 class _Check(Protocol):

@@ -19,7 +19,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from nova_diskaudit.record import Disk, Finding, HostReport, Instance, Storage
-from nova_diskaudit.render.text import printable
+from nova_diskaudit.text import printable
 
 _PREFIX = "nova_diskaudit_"
 _INSTANCE = ("instance_uuid", "project_id")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nova_diskaudit import findings
-from nova_diskaudit.render.text import between, exact, moment, printable, size
+from nova_diskaudit.text import between, exact, moment, printable, size
 
 if TYPE_CHECKING:
     from nova_diskaudit.explain import Advice, ChainLink, Story

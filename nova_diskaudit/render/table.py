@@ -13,7 +13,7 @@ from rich.text import Text
 
 from nova_diskaudit import findings, record
 from nova_diskaudit.record import Disk, Finding, HostReport, Instance, Storage
-from nova_diskaudit.render.text import between, exact, moment, printable, size
+from nova_diskaudit.text import between, exact, moment, printable, size
 
 # Wide enough that nothing is folded: a file or a pipe has no edge.
 _NO_EDGE = 10_000

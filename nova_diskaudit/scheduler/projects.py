@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from nova_diskaudit import limits
 from nova_diskaudit.scheduler.snapshot import IMPLAUSIBLE, Ages, Moment, Time
 
 if TYPE_CHECKING:
     from nova_diskaudit.sdk._proxy import DiskAuditProxy
 
-#: Keystone's limit of what storage holds: a guest's own word is nothing to refuse a server by.
-LIMIT = "disk_host_allocated_gib"
+# What storage holds: a guest's own word is nothing to refuse a server by.
+_LIMIT = limits.HOST_ALLOCATED
 _GIB = 2**30
 _PAGE = 200
 _FIELDS = "host,totals,findings"
@@ -64,7 +65,7 @@ def past_limit(
             continue
         made_at = ages.made_at(("project", usage.project_id), usage.computed_at, now)
         for limit in usage.limits:
-            if limit.name != LIMIT or limit.limit_gib is None or limit.used_bytes is None:
+            if limit.name != _LIMIT or limit.limit_gib is None or limit.used_bytes is None:
                 continue
             most = limit.limit_gib * _GIB
             if limit.used_bytes > most and _holds_more(

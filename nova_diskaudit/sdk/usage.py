@@ -21,9 +21,11 @@ class Usage(resource.Resource):
     as_of = resource.Body("as_of")
     #: when it was added up
     computed_at = resource.Body("computed_at")
-    #: sums over the local disks, in bytes, and how many disks each could not include
+    #: sums over the local disks, in bytes, and how many disks each could not include; of what has
+    #: no upper bound, used_high_bytes and reclaimable_high_bytes are None
     totals = resource.Body("totals", type=dict)
-    #: how many instances the sums rest on, and why the others are missing
+    #: how many instances the sums rest on, and why the others are missing: ``reasons`` is a list of
+    #: dicts with ``lacks`` (host or guest), ``code`` and ``instances``
     coverage = resource.Body("coverage", type=dict)
     #: limits of Keystone with what counts against each
     limits = resource.Body("limits", type=list)

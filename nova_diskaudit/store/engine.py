@@ -13,6 +13,7 @@ that report at the same time would wait for each other, or deadlock.
 from __future__ import annotations
 
 import pathlib
+import sqlite3
 from typing import Any
 
 import sqlalchemy as sa
@@ -95,6 +96,14 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         writes = connection.get_execution_options().get(WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
+    @sa.event.listens_for(engine, "handle_error")
+    def _end_of_connection(context: sa.engine.ExceptionContext) -> None:
+        # A file that cannot be written is opened for reading, and such a connection never writes,
+        # even when it could.
+        code = getattr(context.original_exception, "sqlite_errorcode", 0)
+        if code & 0xFF == sqlite3.SQLITE_READONLY:
+            context.is_disconnect = True
+
     exc_filters.register_engine(engine)
     return engine
 
@@ -106,6 +115,8 @@ def _make_private(path: pathlib.Path) -> None:
     """
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        path.touch(mode=0o640)
+        # One that is there is not touched: it may be read-only for now.
+        if not path.exists():
+            path.touch(mode=0o640)
     except OSError as error:
         raise errors.StoreError(f"the database cannot be made: {error}") from None

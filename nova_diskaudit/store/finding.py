@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import sqlalchemy as sa
 
 from nova_diskaudit import findings
-from nova_diskaudit.store import scope, transaction, trust, upsert
+from nova_diskaudit.store import moment, scope, task, transaction, trust, upsert
 from nova_diskaudit.store import sighting as sighting_rows
 from nova_diskaudit.store.tables import finding, host, instance, sighting
 
@@ -93,7 +93,93 @@ def severity(code: str) -> str:
 
 def message(code: str, detail: str) -> str:
     """Words of a finding of this service."""
-    return findings.finding(code, detail).message
+    return findings.finding(code, detail or None).message
+
+
+# --- what a comparison found -------------------------------------------------------------------
+
+
+class Settled(NamedTuple):
+    """What becomes of the findings of this service about one host and its instances."""
+
+    host_id: int
+    #: the report by which it was judged: if another came since, all of it is left for the next time
+    report_id: str
+    #: messages, by UUID (empty: the host itself) and code; ``since_at`` of what is there is kept
+    found: Mapping[tuple[str, str], str]
+    gone: frozenset[tuple[str, str]]
+
+    @property
+    def size(self) -> int:
+        """How many rows it writes."""
+        return len(self.found) + len(self.gone)
+
+
+def settle(lease: task.Lease, changes: Iterable[Settled]) -> int:
+    """Write all of these in one transaction; how many hosts had a newer report, and were left.
+
+    :raises nova_diskaudit.store.task.LeaseLost:
+    :raises nova_diskaudit.store.errors.StoreError:
+    """
+    wanted = sorted(changes)
+
+    def write(connection: sa.Connection) -> int:
+        lease.hold(connection)
+        left = 0
+        # In the order of ids, and before anything else: nobody waits for another in a circle.
+        for one in wanted:
+            locked = sa.select(host.c.report_id, host.c.service_codes).where(
+                host.c.id == one.host_id
+            )
+            row = connection.execute(locked.with_for_update()).one_or_none()
+            if row is None or row.report_id != one.report_id:
+                left += 1
+                continue
+            _settle(connection, one, row.service_codes, at=moment.of(lease.clock()))
+        return left
+
+    return transaction.write(lease.engine, write)
+
+
+def _settle(connection: sa.Connection, one: Settled, codes_of_host: str, *, at: int) -> None:
+    gone = [
+        {"host": one.host_id, "instance": uuid, "gone": code, "whose": "reconcile"}
+        for uuid, code in sorted(one.gone)
+    ]
+    if gone:
+        connection.execute(_GONE, gone)
+    rows = [
+        {
+            "host_id": one.host_id,
+            "uuid": uuid,
+            "code": code,
+            "origin": "reconcile",
+            "severity": severity(code),
+            "since_at": at,
+            "message": words,
+        }
+        for (uuid, code), words in sorted(one.found.items())
+    ]
+    if rows:
+        connection.execute(upsert.statement(finding, connection.dialect.name, _KEPT), rows)
+    uuids = {uuid for uuid, _ in (*one.found, *one.gone)}
+    if HOST in uuids:
+        new = _renewed(codes_of_host, HOST, one)
+        if new != codes_of_host:
+            values = {"service_codes": new}
+            connection.execute(sa.update(host).where(host.c.id == one.host_id).values(values))
+    known = sighting_rows.service_codes(connection, one.host_id, uuids - {HOST})
+    sighting_rows.put_service_codes(
+        connection,
+        one.host_id,
+        {uuid: (codes, _renewed(codes, uuid, one)) for uuid, codes in known.items()},
+    )
+
+
+def _renewed(codes: str, uuid: str, one: Settled) -> str:
+    gone = {code for about, code in one.gone if about == uuid}
+    found = {code for about, code in one.found if about == uuid}
+    return sighting_rows.words((set(codes.split()) - gone) | found)
 
 
 class Own(NamedTuple):

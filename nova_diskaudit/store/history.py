@@ -8,6 +8,7 @@ purged at the other. A page is then read by naming its hours or days; there are 
 from __future__ import annotations
 
 import datetime
+import functools
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ HOUR = 3600 * 10**6
 DAY = 24 * HOUR
 # Hours or days that one statement names.
 _AT_ONCE = 1000
+_PURGED_AT_ONCE = 5000
 
 
 class Point(NamedTuple):
@@ -125,3 +127,38 @@ def _next(at: int, step: int) -> int:
 def _point(row: sa.Row[Any]) -> Point:
     numbers = tuple(row)
     return Point(numbers[0], numbers[1], Sums(*numbers[2:-3]), *numbers[-3:])
+
+
+# --- what is too old ----------------------------------------------------------------------------
+
+
+def purge(engine: sa.Engine, *, project_days: int, instance_days: int) -> int:
+    """Keep hours of projects and days of instances of so many days before the newest; how many
+    rows that removed.
+
+    The newest row and not a clock, so that one that is wrong for a moment costs nothing.
+
+    :raises nova_diskaudit.store.errors.StoreError: what was removed until then stays removed.
+    """
+    removed = 0
+    for table, days in ((project_hour, project_days), (instance_day, instance_days)):
+        some = functools.partial(_purge, table=table, days=days)
+        while number := transaction.write(engine, some):
+            removed += number
+    return removed
+
+
+def _purge(connection: sa.Connection, *, table: sa.Table, days: int) -> int:
+    """At most some of the oldest, so that no transaction gets large."""
+    at, name = table.primary_key.columns
+    oldest = connection.scalar(sa.select(sa.func.min(at)))
+    newest = connection.scalar(sa.select(sa.func.max(at)))
+    if oldest is None or oldest > newest - days * DAY:
+        return 0
+    last = connection.scalar(
+        sa.select(name).where(at == oldest).order_by(name).offset(_PURGED_AT_ONCE - 1).limit(1)
+    )
+    statement = sa.delete(table).where(at == oldest)
+    if last is not None:
+        statement = statement.where(name <= last)
+    return connection.execute(statement).rowcount

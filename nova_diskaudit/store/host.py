@@ -104,10 +104,15 @@ def _known(connection: sa.Connection, rows: list[sa.Row[Any]]) -> list[Known]:
 
 
 class Sums(NamedTuple):
-    """Over all hosts; the age is None when there are none."""
+    """Over all hosts; the age is None when there are none.
+
+    ``reported`` has for each of :data:`WITHIN_SECONDS` how many reported within so many seconds;
+    ``reports`` is how many reports were taken of them.
+    """
 
     hosts: int
-    fresh: int
+    reported: tuple[int, ...]
+    reports: int
     instances: int
     disks: int
     virtual_bytes: int
@@ -115,8 +120,8 @@ class Sums(NamedTuple):
     oldest_age_seconds: float | None
 
 
-#: A host that reported within this time is called fresh: three cycles by default.
-FRESH_SECONDS = 900.0
+#: An agent's cycle by default, three of them, an hour, a day.
+WITHIN_SECONDS = (300, 900, 3600, 86400)
 
 
 def summed(engine: sa.Engine, *, now: datetime.datetime) -> Sums:
@@ -126,18 +131,21 @@ def summed(engine: sa.Engine, *, now: datetime.datetime) -> Sums:
     """
     at = moment.of(now)
     columns = (host.c.instances, host.c.disks, host.c.virtual_bytes, host.c.host_allocated_bytes)
-    recent = at - int(FRESH_SECONDS * 1e6)
+    since = [at - seconds * 10**6 for seconds in WITHIN_SECONDS]
     statement = sa.select(
         sa.func.count(),
-        sa.func.count(sa.case((host.c.received_at >= recent, 1))),
+        *(sa.func.count(sa.case((host.c.received_at >= moment, 1))) for moment in since),
+        sa.func.coalesce(sa.func.sum(host.c.reports), 0),
         # Not integers: a sum of bytes that a host made up could be more than 64 bits.
         *(sa.func.sum(column * sa.literal(1.0, sa.Float)) for column in columns),
         sa.func.min(host.c.received_at),
     )
     with transaction.read(engine) as connection:
-        hosts, fresh, *sums, oldest = connection.execute(statement).one()
+        hosts, *rest, oldest = connection.execute(statement).one()
     age = (at - oldest) / 1e6 if oldest is not None else None
-    return Sums._make((hosts, fresh, *(int(number or 0) for number in sums), age))
+    numbers = [int(number or 0) for number in rest]
+    reported, others = numbers[: len(since)], numbers[len(since) :]
+    return Sums._make((hosts, tuple(reported), *others, age))
 
 
 def demand_full(engine: sa.Engine, name: str | None, *, new_id: Callable[[], str]) -> int:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nova's ledger: what Nova says of each instance, and how far that is known to be right.
 
-Only one at a time writes it: who holds the lease of the table's one row ``nova_map``. Each write
-looks whether it still does.
+Only one at a time writes it: who holds the lease of the task. Each write looks whether it still
+does.
 """
 
 from __future__ import annotations
@@ -14,15 +14,11 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from nova_diskaudit.store import errors, moment, plausible, transaction, upsert
+from nova_diskaudit.store import moment, plausible, task, transaction, upsert
 from nova_diskaudit.store.tables import instance, nova_map
 
 _ROW = nova_map.c.id == 1
 _AT_ONCE = 500
-
-
-class LeaseLost(errors.StoreError):
-    """Another one writes the ledger now."""
 
 
 class Entry(NamedTuple):
@@ -62,63 +58,27 @@ def state(engine: sa.Engine) -> Map:
     return Map(*row) if row is not None else Map(None, None, None, None, None)
 
 
-def acquire(engine: sa.Engine, holder: str, *, now: datetime.datetime, seconds: float) -> bool:
-    """Take the lease for some time, if nobody else has it; whether that succeeded.
-
-    :raises nova_diskaudit.store.errors.StoreError:
-    """
-
-    def take(connection: sa.Connection) -> bool:
-        if connection.scalar(sa.select(nova_map.c.id).where(_ROW)) is None:
-            connection.execute(sa.insert(nova_map), {"id": 1})
-        done = connection.execute(
-            sa.update(nova_map)
-            .where(
-                _ROW,
-                sa.or_(
-                    nova_map.c.holder.is_(None),
-                    nova_map.c.holder == holder,
-                    nova_map.c.held_until_at < moment.of(now),
-                ),
-            )
-            .values(holder=holder, held_until_at=moment.of(now) + int(seconds * 1e6))
-        )
-        return done.rowcount == 1
-
-    return transaction.write(engine, take)
-
-
-def finish(engine: sa.Engine, holder: str, **changes: int | str | None) -> None:
-    """Give the lease back, and write down how far the ledger is right now.
+def note(lease: task.Lease, **changes: int | str | None) -> None:
+    """Write down how far the ledger is right now.
 
     :param changes: fields of :class:`Map`.
-    :raises LeaseLost:
+    :raises nova_diskaudit.store.task.LeaseLost:
     :raises nova_diskaudit.store.errors.StoreError:
     """
 
-    def give(connection: sa.Connection) -> None:
-        done = connection.execute(
-            sa.update(nova_map)
-            .where(_ROW, nova_map.c.holder == holder)
-            .values(holder=None, held_until_at=None, **changes)
-        )
-        if done.rowcount != 1:
-            raise LeaseLost("another one refreshes the map of Nova")
+    def write(connection: sa.Connection) -> None:
+        lease.hold(connection)
+        if connection.scalar(sa.select(nova_map.c.id).where(_ROW)) is None:
+            connection.execute(sa.insert(nova_map), {"id": 1})
+        connection.execute(sa.update(nova_map).where(_ROW).values(changes))
 
-    transaction.write(engine, give)
+    transaction.write(lease.engine, write)
 
 
-def put(
-    engine: sa.Engine,
-    holder: str,
-    entries: Iterable[Entry],
-    *,
-    now: datetime.datetime,
-    seconds: float,
-) -> int:
-    """Write what Nova says, and hold the lease for longer; how many entries were news.
+def put(lease: task.Lease, entries: Iterable[Entry]) -> int:
+    """Write what Nova says; how many entries were news.
 
-    :raises LeaseLost:
+    :raises nova_diskaudit.store.task.LeaseLost:
     :raises nova_diskaudit.store.errors.StoreError:
     """
     wanted = {entry.uuid: entry for entry in entries}
@@ -126,21 +86,14 @@ def put(
     uuids = sorted(wanted)
     for begin in range(0, len(uuids), _AT_ONCE):
         some = {uuid: wanted[uuid] for uuid in uuids[begin : begin + _AT_ONCE]}
-        write = functools.partial(_put, holder=holder, entries=some, now=now, seconds=seconds)
-        news += transaction.write(engine, write)
+        write = functools.partial(_put, lease=lease, entries=some)
+        news += transaction.write(lease.engine, write)
     return news
 
 
-def _put(
-    connection: sa.Connection,
-    *,
-    holder: str,
-    entries: Mapping[str, Entry],
-    now: datetime.datetime,
-    seconds: float,
-) -> int:
-    _hold(connection, holder, now=now, seconds=seconds)
-    at = moment.of(now)
+def _put(connection: sa.Connection, *, lease: task.Lease, entries: Mapping[str, Entry]) -> int:
+    lease.hold(connection)
+    at = moment.of(lease.clock())
     before = {
         row.uuid: row
         for row in connection.execute(sa.select(instance).where(instance.c.uuid.in_(list(entries))))
@@ -177,23 +130,16 @@ def _differs(row: Mapping[str, Any], before: Any) -> bool:
     )
 
 
-def put_moves(
-    engine: sa.Engine,
-    holder: str,
-    ends: Mapping[str, frozenset[str]],
-    *,
-    now: datetime.datetime,
-    seconds: float,
-) -> None:
+def put_moves(lease: task.Lease, ends: Mapping[str, frozenset[str]]) -> None:
     """Write which instances are between two hosts, and which are not any more.
 
     :param ends: both hosts of each migration that is open, by UUID.
-    :raises LeaseLost:
+    :raises nova_diskaudit.store.task.LeaseLost:
     :raises nova_diskaudit.store.errors.StoreError:
     """
 
     def write(connection: sa.Connection) -> None:
-        _hold(connection, holder, now=now, seconds=seconds)
+        lease.hold(connection)
         between = sa.select(instance.c.uuid, instance.c.host, instance.c.other_host).where(
             instance.c.other_host.is_not(None)
         )
@@ -214,26 +160,19 @@ def put_moves(
             statement = sa.update(instance).where(instance.c.uuid == sa.bindparam("which"))
             connection.execute(statement.values(other_host=sa.bindparam("other")), changed)
 
-    transaction.write(engine, write)
+    transaction.write(lease.engine, write)
 
 
-def delete_unseen(
-    engine: sa.Engine,
-    holder: str,
-    *,
-    since: datetime.datetime,
-    now: datetime.datetime,
-    seconds: float,
-) -> int:
+def delete_unseen(lease: task.Lease, *, since: datetime.datetime) -> int:
     """Call deleted what a whole list that began at ``since`` did not have; how many that were.
 
-    :raises LeaseLost:
+    :raises nova_diskaudit.store.task.LeaseLost:
     :raises nova_diskaudit.store.errors.StoreError:
     """
 
     def write(connection: sa.Connection) -> int:
-        _hold(connection, holder, now=now, seconds=seconds)
-        at = moment.of(now)
+        lease.hold(connection)
+        at = moment.of(lease.clock())
         done = connection.execute(
             sa.update(instance)
             .where(instance.c.seen_at < moment.of(since), instance.c.deleted_at.is_(None))
@@ -241,16 +180,4 @@ def delete_unseen(
         )
         return done.rowcount
 
-    return transaction.write(engine, write)
-
-
-def _hold(
-    connection: sa.Connection, holder: str, *, now: datetime.datetime, seconds: float
-) -> None:
-    done = connection.execute(
-        sa.update(nova_map)
-        .where(_ROW, nova_map.c.holder == holder)
-        .values(held_until_at=moment.of(now) + int(seconds * 1e6))
-    )
-    if done.rowcount != 1:
-        raise LeaseLost("another one refreshes the map of Nova")
+    return transaction.write(lease.engine, write)

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nova_diskaudit.store import finding
+from nova_diskaudit.store import sighting as sighting_rows
 from nova_diskaudit.store.tables import host, instance, sighting
 
 CODE = "host-claim-implausible"
@@ -23,14 +24,6 @@ _MIB = 2**20
 # Nova makes disks of exactly the flavor's size; a partition table or alignment may come on top.
 _OVERHEAD_BYTES = _GIB
 _AT_ONCE = 500
-_NEW_CODES = (
-    sa.update(sighting)
-    .where(
-        sighting.c.host_id == sa.bindparam("which_host"),
-        sighting.c.uuid == sa.bindparam("which"),
-    )
-    .values(service_codes=sa.bindparam("codes_now"))
-)
 
 
 def judge(
@@ -76,14 +69,8 @@ def _judge(connection: sa.Connection, uuids: list[str], received: int, host_id: 
                 CODE, f"disks of {row.virtual_bytes} bytes, the flavor has {promised}"
             )
         if now != before:
-            connection.execute(
-                _NEW_CODES,
-                {
-                    "which_host": row.host_id,
-                    "which": row.uuid,
-                    "codes_now": " ".join(sorted(now)),
-                },
-            )
+            renewed = {row.uuid: (row.service_codes, sighting_rows.words(now))}
+            sighting_rows.put_service_codes(connection, row.host_id, renewed)
             change = finding.Change(
                 uuid=row.uuid,
                 before=before,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from nova_diskaudit.store import moment, transaction
+from nova_diskaudit.store import moment, rollup, transaction
 from nova_diskaudit.store.tables import finding, host, instance, sighting, storage
 
 _AT_ONCE = 1000
@@ -44,9 +44,11 @@ def purge(engine: sa.Engine, *, before: datetime.datetime) -> Purged:
 def _host(engine: sa.Engine, host_id: int, before: int) -> int:
     def remove(connection: sa.Connection) -> int:
         # Locked, and looked at again: it may have come back.
-        still = sa.select(host.c.id).where(host.c.id == host_id, host.c.received_at < before)
-        if connection.scalar(still.with_for_update()) is None:
+        still = sa.select(host.c.reports).where(host.c.id == host_id, host.c.received_at < before)
+        reports = connection.scalar(still.with_for_update())
+        if reports is None:
             return 0
+        rollup.add_purged(connection, reports)
         for table in (finding, sighting, storage):
             connection.execute(sa.delete(table).where(table.c.host_id == host_id))
         connection.execute(sa.delete(host).where(host.c.id == host_id))

@@ -183,6 +183,7 @@ def _accept(connection: sa.Connection, found: sa.Row[Any] | None, new: _Prepared
     renewed = {
         **chain,
         **sums,
+        "reports": (found.reports if found is not None else 0) + 1,
         "codes": sighting.words(new.codes),
         "service_codes": sighting.words(service_codes),
         "findings": body.pack(body.encode(report.findings)),

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from nova_diskaudit import protocol, record
-from nova_diskaudit.store import body, coverage, moment, storage, upsert
+from nova_diskaudit.store import body, coverage, moment, storage, transaction, upsert
 from nova_diskaudit.store.tables import sighting
 
 _MAX_INTEGER = 2**63 - 1
@@ -19,6 +19,7 @@ _MAX_PROJECT = 64
 # So that the words of a row fit into it, whoever sent them.
 _MAX_CODES = 64
 _MAX_STORAGES = 256
+_AT_ONCE = 500
 _CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 # A file whose blocks other files share may add up to more than there is.
 _SHARED = "reflink-shared"
@@ -139,6 +140,49 @@ def put(connection: sa.Connection, host_id: int, rows: list[dict[str, Any]]) -> 
     if rows:
         statement = upsert.statement(sighting, connection.dialect.name, _KEPT)
         connection.execute(statement, [{**row, "host_id": host_id} for row in rows])
+
+
+_SERVICE_CODES = (
+    sa.update(sighting)
+    .where(
+        sighting.c.host_id == sa.bindparam("which_host"),
+        sighting.c.uuid == sa.bindparam("which"),
+        sighting.c.service_codes == sa.bindparam("codes_before"),
+    )
+    .values(service_codes=sa.bindparam("codes_now"))
+)
+
+
+def service_codes(connection: sa.Connection, host_id: int, uuids: Iterable[str]) -> dict[str, str]:
+    """Codes of this service's findings about a host's instances, of those that it has."""
+    wanted = sorted(uuids)
+    found: dict[str, str] = {}
+    for begin in range(0, len(wanted), _AT_ONCE):
+        statement = sa.select(sighting.c.uuid, sighting.c.service_codes).where(
+            sighting.c.host_id == host_id, sighting.c.uuid.in_(wanted[begin : begin + _AT_ONCE])
+        )
+        found |= {row.uuid: row.service_codes for row in connection.execute(statement)}
+    return found
+
+
+def put_service_codes(
+    connection: sa.Connection, host_id: int, changes: Mapping[str, tuple[str, str]]
+) -> None:
+    """Renew these codes: what they were, and what they are, by UUID.
+
+    :raises transaction.Again: they were not; nothing but the whole transaction helps.
+    """
+    for uuid, (before, now) in changes.items():
+        if before == now:
+            continue
+        renewed = {
+            "which_host": host_id,
+            "which": uuid,
+            "codes_before": before,
+            "codes_now": now,
+        }
+        if connection.execute(_SERVICE_CODES, renewed).rowcount != 1:
+            raise transaction.Again("somebody else found something about the same instance")
 
 
 def bodies(connection: sa.Connection, rows: list[sa.Row[Any]]) -> dict[tuple[int, str], bytes]:

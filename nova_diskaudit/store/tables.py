@@ -71,6 +71,8 @@ host = sa.Table(
     sa.Column("agent", _Uuid, nullable=False),
     sa.Column("as_of", _Moment, nullable=False),
     sa.Column("received_at", _Moment, nullable=False),
+    # how many were taken
+    sa.Column("reports", sa.BigInteger, nullable=False, server_default="0"),
     # when another agent last wanted to speak for the host
     sa.Column("contested_at", _Moment),
     # codes of findings about the host itself: the agent's, and this service's
@@ -180,7 +182,22 @@ nova_map = sa.Table(
     # the last pass at all, and what it could not see
     sa.Column("refreshed_at", _Moment),
     sa.Column("problem", _Words),
-    # who refreshes it now
+    **_OPTIONS,
+)
+
+#: Periodic work, by the name of the task.
+task = sa.Table(
+    "task",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    # when it is to be done again; null: now
+    sa.Column("due_at", _Moment),
+    # the last time: when it began and ended, when one ended well, and what was wrong with the last
+    sa.Column("began_at", _Moment),
+    sa.Column("ended_at", _Moment),
+    sa.Column("succeeded_at", _Moment),
+    sa.Column("problem", _Words),
+    # who does it now
     sa.Column("holder", _Uuid),
     sa.Column("held_until_at", _Moment),
     **_OPTIONS,
@@ -207,14 +224,17 @@ rollup = sa.Table(
     "rollup",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    # what the sums are as of: a pass that began earlier writes nothing over them
-    sa.Column("computed_at", _Moment, nullable=False),
-    # when it was over
-    sa.Column("finished_at", _Moment),
+    # who began last: every other one stops
+    sa.Column("run_id", _Uuid),
+    # of the last one that came to its end: as of when, and how many microseconds it took
+    sa.Column("computed_at", _Moment),
+    sa.Column("duration", sa.BigInteger),
+    # what it counted, as JSON
+    sa.Column("counts", _Body),
     # when the days of instances were last written
     sa.Column("instances_at", _Moment),
-    # findings by code and severity, as JSON
-    sa.Column("findings", _Body),
+    # reports that were taken from hosts which are purged
+    sa.Column("reports_purged", sa.BigInteger, nullable=False),
     **_OPTIONS,
 )
 
@@ -264,6 +284,83 @@ instance_day = sa.Table(
     **_OPTIONS,
 )
 
+#: A limit of Keystone as it holds for one project, and with an empty ``project_id`` for all that
+#: have no row of their own. -1 is unlimited.
+quota_limit = sa.Table(
+    "quota_limit",
+    metadata,
+    sa.Column("project_id", _Project, primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("limit_gib", sa.BigInteger, nullable=False),
+    # what all projects of its domain may have together; null where they share nothing
+    sa.Column("shared_gib", sa.BigInteger),
+    **_OPTIONS,
+)
+
+#: How far the limits and the claims are right. One row, ``id`` 1.
+quota = sa.Table(
+    "quota",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    # when Keystone last told all limits; its enforcement model
+    sa.Column("limits_at", _Moment),
+    sa.Column("model", sa.String(64)),
+    # why the last look at it was in vain
+    sa.Column("limits_problem", _Words),
+    # whether Nova refuses what goes beyond its limit: 1, 0, null where nobody knows
+    sa.Column("nova_enforces", sa.Integer),
+    # the last look at Placement, and what went wrong
+    sa.Column("claims_at", _Moment),
+    sa.Column("claims_problem", _Words),
+    **_OPTIONS,
+)
+
+#: What Placement promised a project, in GiB of disk; null: it was asked in vain.
+claim = sa.Table(
+    "claim",
+    metadata,
+    sa.Column("project_id", _Project, primary_key=True),
+    sa.Column("disk_gb", sa.BigInteger),
+    sa.Column("as_of", _Moment),
+    sa.Column("asked_at", _Moment, nullable=False),
+    **_OPTIONS,
+)
+
+#: A provider of Placement: a compute node, or a pool that several share.
+provider = sa.Table(
+    "provider",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("uuid", _Uuid, nullable=False, unique=True),
+    sa.Column("name", sa.String(255), nullable=False),
+    # at which its allocations were told; null: they are to be asked for again
+    sa.Column("generation", sa.BigInteger),
+    # by this service's clock: a moment before they were
+    sa.Column("fetched_at", _Moment, nullable=False),
+    **_OPTIONS,
+)
+
+#: What a provider promised a consumer (an instance, or a migration that is open) in GiB of disk.
+allocation = sa.Table(
+    "allocation",
+    metadata,
+    sa.Column("provider_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("uuid", _Uuid, primary_key=True),
+    sa.Column("disk_gb", sa.BigInteger, nullable=False),
+    sa.Index(None, "uuid"),
+    **_OPTIONS,
+)
+
+#: How far ``provider`` and ``allocation`` are right. One row, ``id`` 1.
+allocation_map = sa.Table(
+    "allocation_map",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    # by this service's clock: the begin of the last pass in which Placement told everything
+    sa.Column("complete_at", _Moment),
+    **_OPTIONS,
+)
+
 #: Which application credential may report for which host.
 enrollment = sa.Table(
     "enrollment",
@@ -272,5 +369,22 @@ enrollment = sa.Table(
     sa.Column("host", _Host, nullable=False),
     sa.Column("enrolled_at", _Moment, nullable=False),
     sa.Index(None, "host"),
+    **_OPTIONS,
+)
+
+#: How far a sink has come that gets what is verified. A pass that was broken off goes on where it
+#: was.
+sink = sa.Table(
+    "sink",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    # by this service's clock: the begin of the last finished pass, and of the last one that sent
+    # everything
+    sa.Column("sent_at", _Moment),
+    sa.Column("whole_at", _Moment),
+    # the pass that is not finished: its begin, what it sends (null: everything), how far it is
+    sa.Column("begun_at", _Moment),
+    sa.Column("since_at", _Moment),
+    sa.Column("after_uuid", _Uuid, nullable=False),
     **_OPTIONS,
 )

@@ -16,7 +16,6 @@ owner.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
@@ -86,42 +85,54 @@ def join(*, nova: bool, lead: Lead = "sighting") -> Join:
 
 
 class Named(NamedTuple):
-    """Each instance that Nova has, with the sighting that is verified and best, or with none.
-
-    ``of`` makes of a column of ``sighting`` or ``host`` what it is in that sighting; null if there
-    is none. Its condition is that Nova has not deleted the instance.
+    """Each instance that Nova has, once: with the sighting that is verified and best, or with any
+    other one, or with none. Which of these it is, ``is_verified`` tells; conditions are that an
+    instance comes ``once``, and that Nova has not deleted it.
     """
 
     source: Any
-    alive: Any
-    of: Callable[[Any], Any]
+    is_verified: Any
+    conditions: list[Any]
 
 
 def named() -> Named:
-    """The rule of :func:`join`, read from Nova's side: there is one host at most to look at, and
-    a second one while something moves. Every table is found by its key.
+    """The rule of :func:`join`, read from Nova's side.
+
+    Nearly every instance is sighted once, and where Nova has it: that is looked at first, and
+    nothing else is asked of such a row.
     """
-    home_host, home = host.alias("home_host"), sighting.alias("home")
-    away_host, away = host.alias("away_host"), sighting.alias("away")
-    source = (
-        instance.outerjoin(home_host, home_host.c.name == instance.c.host)
-        .outerjoin(home, sa.and_(home.c.host_id == home_host.c.id, home.c.uuid == instance.c.uuid))
-        .outerjoin(
-            away_host,
-            sa.and_(away_host.c.name == instance.c.other_host, home.c.uuid.is_(None)),
-        )
-        .outerjoin(away, sa.and_(away.c.host_id == away_host.c.id, away.c.uuid == instance.c.uuid))
+    source = instance.outerjoin(sighting, sighting.c.uuid == instance.c.uuid).outerjoin(
+        host, host.c.id == sighting.c.host_id
     )
+    at_home = sa.func.coalesce(host.c.name == instance.c.host, sa.false())
+    moving = sa.func.coalesce(host.c.name == instance.c.other_host, sa.false())
+    other_sighting, other_host = sighting.alias("other_sighting"), host.alias("other_host")
 
-    def of(column: Any) -> Any:
-        first, second = (home_host, away_host) if column.table is host else (home, away)
-        # By the sighting, not by the column: that may be null itself.
-        return sa.case(
-            (home.c.uuid.is_not(None), first.c[column.name]),
-            (away.c.uuid.is_not(None), second.c[column.name]),
+    def sighted_by(*conditions: Any) -> Any:
+        # A number and not EXISTS: for that PostgreSQL would read and hash the whole table.
+        number = (
+            sa.select(sa.func.count())
+            .select_from(
+                other_sighting.join(other_host, other_host.c.id == other_sighting.c.host_id)
+            )
+            .where(other_sighting.c.uuid == instance.c.uuid, *conditions)
+            .correlate(instance, sighting)
         )
+        return in_order(number).scalar_subquery() > 0
 
-    return Named(source, instance.c.deleted_at.is_(None), of)
+    is_home = other_host.c.name == instance.c.host
+    is_verified = sa.or_(is_home, other_host.c.name == instance.c.other_host)
+    is_before = other_sighting.c.host_id < sighting.c.host_id
+    once = sa.or_(
+        at_home,
+        sighting.c.uuid.is_(None),
+        sa.and_(moving, sa.not_(sighted_by(is_home))),
+        sa.and_(
+            sa.not_(sa.or_(at_home, moving)),
+            sa.not_(sighted_by(sa.or_(is_verified, is_before))),
+        ),
+    )
+    return Named(source, sa.or_(at_home, moving), [instance.c.deleted_at.is_(None), once])
 
 
 def in_order(statement: sa.Select[Any]) -> sa.Select[Any]:

@@ -9,7 +9,7 @@ rest, and why the others are missing.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
@@ -104,6 +104,41 @@ def listed(
     return [_rolled(row) for row in rows[:limit]], len(rows) > limit
 
 
+class Largest(NamedTuple):
+    """The projects that hold the most, and what all the others hold together."""
+
+    projects: list[Usage]
+    others: Usage
+
+
+def largest(engine: sa.Engine, *, limit: int, others: str) -> Largest:
+    """Of the last roll-up; times of the others are 0.
+
+    :param limit: how many at most; 0: none.
+    :param others: an id for all the others; a project that has it is one of them.
+    :raises nova_diskaudit.store.errors.StoreError:
+    """
+    columns = project_usage.c
+    held, whose = columns.host_allocated_bytes, columns.project_id
+    best = sa.select(project_usage).where(whose != others).order_by(held.desc(), whose).limit(limit)
+    counts = ("instances", "host_measured", "guest_measured", "stale")
+    together: list[Any] = [sa.func.count().label("projects")]
+    together += [sa.func.sum(columns[name]).label(name) for name in counts]
+    for name in Sums._fields:
+        together += _summed(name, columns[name], engine.dialect.name)
+    rest = sa.select(*together)
+    with transaction.read(engine, snapshot=True) as connection:
+        found = [_rolled(row) for row in connection.execute(best).mappings()] if limit else []
+        if found:
+            least, last = found[-1].sums.host_allocated_bytes, found[-1].project_id
+            behind = sa.or_(held < least, sa.and_(held == least, whose > last))
+            rest = rest.where(sa.or_(behind, whose == others))
+        row = connection.execute(rest).mappings().one()
+    sums = {name: _sum(row, name, row["projects"]) for name in Sums._fields}
+    numbers = {name: int(row[name] or 0) for name in counts}
+    return Largest(found, Usage(others, 0, None, _bounded(sums), **numbers, reasons=()))
+
+
 def _rolled(row: sa.RowMapping) -> Usage:
     return Usage(
         project_id=row["project_id"],
@@ -125,6 +160,9 @@ _LOWER_BITS = 32
 _LOWER = 2**_LOWER_BITS - 1
 
 
+_GROUPS = ("owner", "absent", "host_lacks", "guest_lacks", "is_within")
+
+
 class Grouped(NamedTuple):
     """A statement of sums by owner and by what instances lack; whose they are, for conditions."""
 
@@ -132,56 +170,51 @@ class Grouped(NamedTuple):
     owner: Any
 
 
-def grouped(*, nova: bool, dialect: str, stale_before: int) -> Grouped:
-    """Sums over what counts; conditions are still to be added.
+def grouped(*, nova: bool, dialect: str, stale_before: int, within: range = range(0)) -> Grouped:
+    """Sums over what counts; conditions are still to be added. Rows with ``absent`` tell how many
+    instances are missing, and why; nothing else of them counts.
 
     :param stale_before: a report that was received before is stale.
+    :param within: moments; what was observed at one of them is in a group of its own, with
+        ``is_within`` 1.
     """
-    lacks: list[Any]
     if nova:
         named = trust.named()
-        source, of, owner = named.source, named.of, instance.c.project_id
-        conditions = [named.alive]
-        absent = sa.case(
+        source, owner, conditions = named.source, instance.c.project_id, named.conditions
+        absent: Any = sa.case(
+            (named.is_verified, sa.null()),
             (instance.c.host.is_(None), coverage.NOT_ON_A_HOST),
-            (_is_sighted(), coverage.UNVERIFIED),
-            else_=coverage.NOT_REPORTED,
+            (sightings.c.uuid.is_(None), coverage.NOT_REPORTED),
+            else_=coverage.UNVERIFIED,
         )
-        lacks = [
-            sa.case((of(sightings.c.uuid).is_(None), absent), else_=of(column))
-            for column in (sightings.c.host_reason, sightings.c.guest_reason)
-        ]
     else:
         joined = trust.join(nova=False)
-        source, owner = joined.source, joined.owner
-        conditions = [joined.is_best]
-
-        def of(column: Any) -> Any:
-            return column
-
-        lacks = [sightings.c.host_reason, sightings.c.guest_reason]
+        source, owner, conditions = joined.source, joined.owner, [joined.is_best]
+        absent = sa.null()
+    observed_at = sa.func.coalesce(sightings.c.as_of, host.c.as_of)
+    is_within: Any = sa.literal(0)
+    if within:
+        inside = sa.and_(observed_at >= within.start, observed_at < within.stop)
+        is_within = sa.case((inside, 1), else_=0)
     columns = [
         owner.label("owner"),
-        lacks[0].label("host_lacks"),
-        lacks[1].label("guest_lacks"),
+        absent.label("absent"),
+        sightings.c.host_reason.label("host_lacks"),
+        sightings.c.guest_reason.label("guest_lacks"),
+        is_within.label("is_within"),
         sa.func.count().label("instances"),
-        sa.func.min(sa.func.coalesce(of(sightings.c.as_of), of(host.c.as_of))).label("oldest"),
-        sa.func.count(sa.case((of(host.c.received_at) < stale_before, 1))).label("stale"),
-        sa.func.count(of(sightings.c.uuid)).label("sighted"),
+        sa.func.min(observed_at).label("oldest"),
+        sa.func.count(sa.case((host.c.received_at < stale_before, 1))).label("stale"),
     ]
     for name in Sums._fields:
-        columns += _summed(name, of(sightings.c[name]), dialect)
+        columns += _summed(name, sightings.c[name], dialect)
     select = (
         sa.select(*columns)
         .select_from(source)
         .where(*conditions)
-        .group_by(*(sa.literal_column(name) for name in ("owner", "host_lacks", "guest_lacks")))
+        .group_by(*map(sa.literal_column, _GROUPS))
     )
     return Grouped(select, owner)
-
-
-def _is_sighted() -> Any:
-    return sa.exists(sa.select(sa.literal(1)).where(sightings.c.uuid == instance.c.uuid))
 
 
 def _summed(name: str, column: Any, dialect: str) -> list[Any]:
@@ -208,26 +241,27 @@ def added(project_id: str, groups: Iterable[sa.RowMapping], *, computed_at: int)
     instances = host_measured = guest_measured = stale = 0
     oldest: int | None = None
     for group in groups:
-        number = group["instances"]
+        number, absent = group["instances"], group["absent"]
         instances += number
-        stale += group["stale"]
-        if group["oldest"] is not None:
-            oldest = min(group["oldest"], oldest if oldest is not None else group["oldest"])
-        if group["host_lacks"] is None:
+        host_lacks, guest_lacks = absent or group["host_lacks"], absent or group["guest_lacks"]
+        if host_lacks is None:
             host_measured += number
         else:
-            _count(reasons, "host", group["host_lacks"], number)
-        if group["guest_lacks"] is None:
+            _count(reasons, "host", host_lacks, number)
+        if guest_lacks is None:
             guest_measured += number
         else:
-            _count(reasons, "guest", group["guest_lacks"], number)
-        for name, before in sums.items():
-            sums[name] = _plus(before, _sum(group, name))
+            _count(reasons, "guest", guest_lacks, number)
+        if absent is None:
+            stale += group["stale"]
+            oldest = min(group["oldest"], oldest if oldest is not None else group["oldest"])
+            for name, before in sums.items():
+                sums[name] = _plus(before, _sum(group, name, number))
     return Usage(
         project_id=project_id,
         computed_at=computed_at,
         as_of=oldest,
-        sums=Sums(**{name: n if n is None else sighting.bounded(n) for name, n in sums.items()}),  # type: ignore[arg-type]  # None where it may be
+        sums=_bounded(sums),
         instances=instances,
         host_measured=host_measured,
         guest_measured=guest_measured,
@@ -239,14 +273,21 @@ def added(project_id: str, groups: Iterable[sa.RowMapping], *, computed_at: int)
     )
 
 
+def _bounded(sums: Mapping[str, int | None]) -> Sums:
+    numbers: dict[str, Any] = {
+        name: None if number is None else sighting.bounded(number) for name, number in sums.items()
+    }
+    return Sums(**numbers)
+
+
 def _count(reasons: dict[tuple[Part, str], int], lacks: Part, code: str, number: int) -> None:
     reasons[lacks, code] = reasons.get((lacks, code), 0) + number
 
 
-def _sum(group: sa.RowMapping, name: str) -> int | None:
-    if name in _OPTIONAL and group[f"{name}_known"] < group["sighted"]:
+def _sum(group: sa.RowMapping, name: str, rows: int) -> int | None:
+    if name in _OPTIONAL and group[f"{name}_known"] < rows:
         return None
-    # Of no sighting at all the database has no sum.
+    # Of no row at all the database has no sum.
     upper, lower = group.get(f"{name}_upper") or 0, group[f"{name}_sum"] or 0
     return (int(upper) << _LOWER_BITS) + int(lower)
 

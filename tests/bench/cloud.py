@@ -2,7 +2,8 @@
 """A cloud of many hosts that report: what their agents would send, ready to be sent.
 
 Every host has 50 instances with two disks each. A project has a few thousand of the instances,
-spread over all hosts, as Nova spreads them.
+spread over all hosts, as Nova spreads them; beside the large projects there are as many with a
+single instance as there are hosts.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def uuids(host: int) -> list[str]:
 
 
 def project(host: int, number: int, projects: int) -> str:
-    return f"project-{(host * 7 + number) % projects}"
+    return f"project-{(host * 7 + number) % projects}" if number else f"small-{host:05d}"
 
 
 class Request(NamedTuple):

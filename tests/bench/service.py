@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
 import os
 import platform
 import random
@@ -30,6 +31,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from nova_diskaudit.reconcile import rollup
 from nova_diskaudit.store import engine as store_engine
 from nova_diskaudit.store import schema
 from tests.bench import cloud
@@ -41,6 +43,7 @@ from tests.services.sqlite import Sqlite
 
 #: Seconds from one report of a host to the next.
 INTERVAL = 600
+DAY = datetime.timedelta(days=1)
 DISKS_OF_A_HOST = cloud.INSTANCES * cloud.DISKS
 
 
@@ -163,7 +166,10 @@ def run(kind: str, hosts: int, sample: int, seconds: float) -> None:
         ]
         print(f"### {kind}\n")
         show(costs)
-        steady(on, agents, projects, seconds)
+        roll_up(on, engine, "the first, with the days of all instances", cloud.now())
+        roll_up(on, engine, "again", cloud.now())
+        roll_up(on, engine, "a day later, over days that are there", cloud.now() + DAY)
+        steady(on, engine, agents, projects, seconds)
         walk(on, projects)
         print(f"* memory of the service: {on.memory_mib():.0f} MiB")
         print(f"* database: {size_bytes(engine, server) / 2**20:.0f} MiB\n", flush=True)
@@ -226,8 +232,51 @@ def show(costs: list[Cost]) -> None:
     print()
 
 
-def steady(on: Stage, agents: list[cloud.Host], projects: int, seconds: float) -> None:
-    """The load of 10,000 hosts, every number new in each report, and tenants that read."""
+def roll_up(on: Stage, engine: sa.Engine, words: str, at: datetime.datetime) -> None:
+    """One pass over all projects, in this process."""
+    own, database, begun = time.process_time(), on.database_seconds(), time.perf_counter()
+    done = rollup.run(
+        engine,
+        now=at,
+        nova=True,
+        stale_after_seconds=3600,
+        project_history_days=90,
+        instance_history_days=90,
+    )
+    wall = time.perf_counter() - begun
+    print(
+        f"* roll-up, {words}: {done.projects} projects, {wall:.1f} s; processor time "
+        f"{time.process_time() - own:.1f} s here and {on.database_seconds() - database:.1f} s "
+        f"of the database",
+        flush=True,
+    )
+
+
+OPERATOR = {"X-Roles": "admin", "X-User-Id": "o"}
+
+
+def questions(projects: int) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """What people ask meanwhile: words for it, path, headers."""
+    draw = random.Random(1)
+    while True:
+        project = f"project-{draw.randrange(projects)}"
+        reader = {"X-Roles": "reader", "X-User-Id": "rosa", "X-Project-Id": project}
+        marker = f"{draw.randrange(16**8):08x}-0000-0000-0000-000000000000"
+        path = f"/v1/instances?limit=100&marker={marker}"
+        yield "a page of 100 instances of one project", path, reader
+        yield "usages of a project of 5000 instances", "/v1/usages", reader
+        after = f"small-{draw.randrange(10_000):05d}"
+        yield "a page of 100 usages of all projects", f"/v1/usages?marker={after}", OPERATOR
+        yield "its past", "/v1/usages/history", reader
+        uuid = cloud.uuids(0)[draw.randrange(cloud.INSTANCES)]
+        yield "an instance's past", f"/v1/usages/history?instance={uuid}", OPERATOR
+        yield "/metrics", "/metrics", OPERATOR
+
+
+def steady(
+    on: Stage, engine: sa.Engine, agents: list[cloud.Host], projects: int, seconds: float
+) -> None:
+    """The load of 10,000 hosts, every number new in each report, and people that read."""
     per_second = 10_000 / INTERVAL
     # Made before: who makes them would take a processor from those that are measured.
     ready = []
@@ -235,20 +284,15 @@ def steady(on: Stage, agents: list[cloud.Host], projects: int, seconds: float) -
         ready.append(one.full())
         one.forget()
     over = time.perf_counter() + min(seconds, len(ready) / per_second)
-    pages: list[float] = []
+    answers: dict[str, list[float]] = {}
 
     def read() -> None:
-        draw = random.Random(1)
-        while time.perf_counter() < over:
-            headers = {
-                "X-Roles": "reader",
-                "X-User-Id": "rosa",
-                "X-Project-Id": f"project-{draw.randrange(projects)}",
-            }
-            marker = f"{draw.randrange(16**8):08x}-0000-0000-0000-000000000000"
-            taken, _ = on.wire.get(f"/v1/instances?limit=100&marker={marker}", headers)
-            pages.append(taken)
-            time.sleep(0.1)
+        for words, path, headers in questions(projects):
+            if time.perf_counter() >= over:
+                break
+            taken, _ = on.wire.get(path, headers)
+            answers.setdefault(words, []).append(taken)
+            time.sleep(0.03)
 
     reader = threading.Thread(target=read)
     service, database = on.service_seconds(), on.database_seconds()
@@ -265,14 +309,16 @@ def steady(on: Stage, agents: list[cloud.Host], projects: int, seconds: float) -
     print(
         f"* steady load, {len(taken) / wall:.1f} full reports/s "
         f"({len(taken) / wall * DISKS_OF_A_HOST:.0f} disks/s, all changed) and "
-        f"{len(pages) / wall:.0f} pages/s read: {used / wall:.2f} cores of the service, "
+        f"{sum(map(len, answers.values())) / wall:.0f} questions/s: "
+        f"{used / wall:.2f} cores of the service, "
         f"{of_database / wall:.2f} of the database; a report p50 "
         f"{statistics.median(taken) * 1e3:.0f} ms, p99 {percentile(taken, 0.99) * 1e3:.0f} ms"
     )
-    print(
-        f"* a page of 100 instances of one project under that load: p50 "
-        f"{statistics.median(pages) * 1e3:.0f} ms, p99 {percentile(pages, 0.99) * 1e3:.0f} ms"
-    )
+    for words, times in answers.items():
+        print(
+            f"* {words}, under that load, {len(times)} times: p50 "
+            f"{statistics.median(times) * 1e3:.0f} ms, p99 {percentile(times, 0.99) * 1e3:.0f} ms"
+        )
 
 
 def walk(on: Stage, projects: int) -> None:

@@ -31,6 +31,7 @@ REQUIREMENTS = (
     "libvirt-python",
     "pyuwsgi",
     "python-memcached",
+    "waitress",
 )
 
 DATABASES = ("placement", "glance", "nova_api", "nova_cell0", "nova")

@@ -94,18 +94,18 @@ class Agent(_Program):
         return reader.read(self.data / reader.SOCKET_NAME)
 
 
-class Map(_Program):
-    """The periodic work of the service: the map of Nova."""
+class PeriodicWork(_Program):
+    """The periodic work of the service: the map of Nova, the reconciliation and all else."""
 
-    NAME: ClassVar[str] = "diskaudit-map"
+    NAME: ClassVar[str] = "diskaudit-reconcile"
 
     def __init__(self, conf: pathlib.Path) -> None:
         super().__init__()
         self._conf = conf
 
     def command(self) -> list[str]:
-        program = str(_PROGRAMS / "nova-diskaudit-manage")
-        return [program, f"--config-file={self._conf}", "nova", "refresh", "--forever"]
+        program = str(_PROGRAMS / "nova-diskaudit-reconcile")
+        return [program, f"--config-file={self._conf}", "--forever"]
 
     def is_ready(self) -> bool:
         return True  # it listens to nobody
@@ -166,7 +166,7 @@ class Product:
         self.manage("db", "sync")
         end.enter_context(self.api)
         directory.endpoint(sdk.SERVICE_TYPE, self.api.url, *INTERFACES)
-        self.map = end.enter_context(Map(file))
+        self.work = end.enter_context(PeriodicWork(file))
 
     def manage(self, *words: str) -> str:
         """Run ``nova-diskaudit-manage``; what it prints.

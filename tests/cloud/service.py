@@ -61,8 +61,8 @@ class Web(Service):
         return [
             *(str(environment.programs() / "bin/uwsgi"), f"--module={self.MODULE}:application"),
             *(f"--http-socket=127.0.0.1:{self.port}", "--enable-threads"),
-            *(f"--threads={self.THREADS}", "--buffer-size=65535", "--http-chunked-input"),
-            *("--die-on-term", "--need-app", "--disable-logging", "--socket-timeout=120"),
+            *(f"--threads={self.THREADS}", "--buffer-size=65535"),
+            *("--die-on-term", "--need-app", "--disable-logging"),
             "--add-header=Connection: close",
         ]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""That Nova answers as ``cloud.nova`` of ours expects it, and as ``tests/fake_nova.py`` plays it."""
+"""That Nova answers as our ``cloud.nova`` expects it, and as ``tests/fake_nova.py`` plays it."""
 
 from __future__ import annotations
 

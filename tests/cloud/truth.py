@@ -79,7 +79,7 @@ def console(host: Host, uuid: str) -> str:
 
 def await_boot(host: Host, uuid: str) -> None:
     """Wait until the guest has mounted what it has."""
-    await_true(f"boot of {uuid}", lambda: "LAB ready" in console(host, uuid))
+    await_true(f"boot of {uuid}", lambda: "TRUTH END" in console(host, uuid))
 
 
 def await_true(what: str, check: Callable[[], object], seconds: float = LONG) -> None:

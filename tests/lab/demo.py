@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The case that the project began with, told on a real guest: run by ``tools/demo``."""
 
+import argparse
+import contextlib
 import json
+import os
 import pathlib
 import shlex
 import socket
@@ -9,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 
 from nova_diskaudit.record import Disk as DiskRecord
@@ -20,6 +24,7 @@ from tests.lab.machine import GuestError, Machine, await_true, boot
 
 PROGRAM = pathlib.Path(sys.executable).with_name("nova-diskaudit")
 API = PROGRAM.with_name("nova-diskaudit-api")
+OPENSTACK = PROGRAM.with_name("openstack")
 
 SIZE = 2 * GIB
 AGENT_SECONDS = 3
@@ -44,15 +49,19 @@ mnt xfs /dev/vdb /mnt/sparse
 
 def main() -> None:
     """Tell the story; everything it made is gone when it ends."""
+    parser = argparse.ArgumentParser(prog="tools/demo", description=main.__doc__)
+    parser.add_argument(
+        "--stay", action="store_true", help="let the central service run until Enter is pressed"
+    )
     try:
-        _tell()
+        _tell(is_staying=parser.parse_args().stay)
     except (HypervisorError, GuestError) as error:
         sys.exit(f"tools/demo: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _tell() -> None:
+def _tell(*, is_staying: bool) -> None:
     begun = time.monotonic()
     _say("Preparing a guest with Debian's kernel and qemu-guest-agent ...")
     guest_image.ensure()
@@ -67,7 +76,7 @@ def _tell() -> None:
             await_true("the agent connects", lambda: machine.channel_state() == "connected")
             _show(hypervisor, machine)
             _follow(hypervisor, machine)
-            _report(hypervisor, machine)
+            _report(hypervisor, machine, is_staying=is_staying)
         finally:
             machine.stop()
     _say(f"The guest and its libvirtd are gone again. {time.monotonic() - begun:.0f} s in all.")
@@ -145,7 +154,7 @@ def _follow(hypervisor: Hypervisor, machine: Machine) -> None:
             _say("")
 
 
-def _report(hypervisor: Hypervisor, machine: Machine) -> None:
+def _report(hypervisor: Hypervisor, machine: Machine, *, is_staying: bool) -> None:
     """The agent sends its states to the central service, here on SQLite and without Keystone."""
     with socket.create_server(("127.0.0.1", 0)) as some:
         port = some.getsockname()[1]
@@ -160,6 +169,7 @@ def _report(hypervisor: Hypervisor, machine: Machine) -> None:
                 [API, "--port", str(port), "--database", database], stdout=log, stderr=log
             )
         try:
+            await_true("the service answers", lambda: _answers(service, api, log.name))
             with agent_process.running(
                 directory,
                 hypervisor.uri,
@@ -175,12 +185,41 @@ def _report(hypervisor: Hypervisor, machine: Machine) -> None:
                 _say(f"$ curl '{url}'")
                 with urllib.request.urlopen(url, timeout=agent_process.LONG) as answer:
                     _say(json.dumps(json.load(answer), indent=2))
+                _ask(service)
+                if is_staying:
+                    with contextlib.suppress(EOFError):
+                        input("\nPress Enter to take it all down. ")
         finally:
             api.terminate()
             api.wait()
     _say(
         "\nNova was not asked, so nothing is verified here. With Keystone and Nova a tenant sees\n"
         "its own instances, and an operator all of them.\n"
+    )
+
+
+def _answers(service: str, api: subprocess.Popen[bytes], log: str) -> bool:
+    if api.poll() is not None:
+        raise GuestError(f"nova-diskaudit-api has ended: {pathlib.Path(log).read_text()[-2000:]}")
+    with (
+        contextlib.suppress(urllib.error.URLError),
+        urllib.request.urlopen(f"{service}/healthcheck"),
+    ):
+        return True
+    return False
+
+
+def _ask(service: str) -> None:
+    """What people do who never heard of us: they ask OpenStack."""
+    _say("\nThe same question, asked by the tenant whose guest it is:\n")
+    _say(f"$ export OS_AUTH_TYPE=none OS_ENDPOINT={service}")
+    os.environ |= {"OS_AUTH_TYPE": "none", "OS_ENDPOINT": service}
+    _run(str(OPENSTACK), "disk", "usage", "show")
+    _say("\nAnd by the operator, who wants to know what to do:\n")
+    _run(str(OPENSTACK), "disk", "audit", "finding", "list")
+    _say(
+        f"\nThe page for people: {service}/page\n"
+        "It is there while the service runs; tools/demo --stay leaves it until Enter is pressed."
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from nova_diskaudit import findings, protocol
+from nova_diskaudit.reconcile import rollup
 from nova_diskaudit.store import engine as store_engine
 from nova_diskaudit.store import enrollment, moment, schema, tables
 from nova_diskaudit.store import report as store_report
@@ -85,6 +86,14 @@ def set_up(keystone: Keystone, people: People, place: Sqlite) -> Iterator[Stage]
     ):
         _fill(engine, host, uuids, people)
     _nova_says(engine, people, mine, theirs)
+    rollup.run(
+        engine,
+        now=reports.NOW,
+        nova=True,
+        stale_after_seconds=3600,
+        project_history_days=90,
+        instance_history_days=90,
+    )
     enrollment.enroll(engine, people.agent.id, HOST, at=0)
     with Api(settings(keystone, people, url, token_cache_time=-1)) as api:
         # Access rules mean nothing to keystonemiddleware without it.

@@ -21,12 +21,16 @@ MAY = {
     "GET /": EVERYBODY,
     "GET /healthcheck": EVERYBODY,
     "GET /v1/openapi.json": EVERYBODY,
+    "GET /page": EVERYBODY,
+    "GET /page/{file}": EVERYBODY,
     "GET /metrics": OPERATORS,
     "GET /v1/hosts": OPERATORS,
     "GET /v1/hosts/{host}": OPERATORS,
     "GET /v1/instances": READERS,
     "GET /v1/instances/{uuid}": READERS,
     "GET /v1/findings": READERS,
+    "GET /v1/usages": READERS,
+    "GET /v1/usages/history": READERS,
     "PUT /v1/hosts/{host}/report": frozenset({"agent"}),
 }
 
@@ -39,7 +43,7 @@ def test_every_route_stands_in_the_table() -> None:
 @pytest.mark.parametrize("route", MAY)
 def test_who_may(stage: Stage, route: str, who: str) -> None:
     method, _, path = route.partition(" ")
-    target = path.format(host=HOST, uuid=stage.mine[0])
+    target = _target(stage, path)
     answer = _do(stage, method, target, who)
     if who in MAY[route]:
         assert answer.status == 200
@@ -68,7 +72,7 @@ REFUSED = {
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE", "PUT", "TRACE", "CONNECT", "BREW"])
 @pytest.mark.parametrize("route", [one for one in MAY if one.startswith("GET")])
 def test_nobody_writes_by_another_method(stage: Stage, route: str, method: str) -> None:
-    target = route.partition(" ")[2].format(host=HOST, uuid=stage.mine[0])
+    target = _target(stage, route.partition(" ")[2])
     for who in ("nobody", "reader", "admin", "agent"):
         answer = wire.ask(stage.api.port, method, target, token=stage.people.token(who), body=b"{}")
         assert answer.status in ((401, 405, 400) if who == "nobody" else (400, 405))
@@ -76,12 +80,18 @@ def test_nobody_writes_by_another_method(stage: Stage, route: str, method: str) 
 
 @pytest.mark.parametrize("route", [one for one in MAY if one.startswith("GET")])
 def test_head_is_get_without_its_body(stage: Stage, route: str) -> None:
-    target = route.partition(" ")[2].format(host=HOST, uuid=stage.mine[0])
+    target = _target(stage, route.partition(" ")[2])
     token = stage.people.token("admin")
     got = wire.ask(stage.api.port, "GET", target, token=token)
     head = wire.ask(stage.api.port, "HEAD", target, token=token)
     assert (head.status, head.body) == (200, b"")
     assert head.headers["content-type"] == got.headers["content-type"]
+
+
+def _target(stage: Stage, path: str) -> str:
+    # Operators have to say whose past they want.
+    query = f"?project_id={stage.people.project}" if path.endswith("/history") else ""
+    return path.format(file="app.js", host=HOST, uuid=stage.mine[0]) + query
 
 
 def _do(stage: Stage, method: str, target: str, who: str) -> wire.Answer:

@@ -57,6 +57,24 @@ def test_the_database_is_away_for_a_while(api: Api, server: Postgresql | Mariadb
         assert wire.ask(api.port, "GET", target).status == 200
 
 
+def test_the_service_starts_while_the_database_is_read_only(
+    url: str, engine: sa.Engine, server: Server
+) -> None:
+    """A worker may be replaced meanwhile; one that cannot be made ends the whole of uWSGI."""
+    server.set_read_only(True)
+    try:
+        with Api({"api": {"auth_strategy": "noauth"}, "database": {"connection": url}}) as api:
+            unavailable(put(api))
+            server.set_read_only(False)
+            # Each worker, and each session of the database, hears of it in its own time.
+            until = time.monotonic() + LONG
+            while (answer := put(api)).status != 200:
+                unavailable(answer)
+                assert time.monotonic() < until
+    finally:
+        server.set_read_only(False)
+
+
 @with_a_process
 def test_the_service_starts_while_the_database_is_away(
     url: str, engine: sa.Engine, server: Postgresql | Mariadb

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import secrets
 import threading
@@ -16,8 +17,9 @@ import pytest
 import sqlalchemy as sa
 
 import nova_diskaudit.store
+from nova_diskaudit import findings, protocol
+from nova_diskaudit.store import body, errors, schema, sighting, tables
 from nova_diskaudit.store import engine as store_engine
-from nova_diskaudit.store import errors, schema
 from nova_diskaudit.store import report as store_report
 from tests import reports
 from tests.service.conftest import Server
@@ -133,3 +135,64 @@ def test_many_sync_at_once(bare: sa.Engine) -> None:
         one.join()
     assert failed == []
     assert schema.differences(bare) == []
+
+
+def test_sightings_of_before_the_bounds_are_told_anew(bare: sa.Engine) -> None:
+    """2026_11_2: agents that go on from what they know are asked for everything, once."""
+    _upgrade(bare, "2026_11_1")
+    states = {
+        name: reports.state(name, (reports.instance(f"{name}-1"), _hung(f"{name}-2")))
+        for name in ("compute-1", "compute-2")
+    }
+    old = {table.name: table for table in _tables(bare)}
+    with bare.begin() as connection:
+        for number, state in enumerate(states.values(), 1):
+            connection.execute(sa.insert(old["host"]), _host_of_old(number, state))
+            for instance in state.instances:
+                row = {**sighting.row(instance, received=0), "host_id": number}
+                kept = {name: row[name] for name in old["sighting"].c.keys()}  # noqa: SIM118
+                connection.execute(sa.insert(old["sighting"]), kept)
+    schema.sync(bare)
+    rows = look.rows(bare, tables.sighting)
+    assert {row.digest for row in rows} == {bytes(16)}
+    assert [row.used_high_bytes for row in rows] == [None] * 4
+    assert sorted(row.host_reason or "" for row in rows) == ["", "", "not-told", "not-told"]
+    current = {row.name: row.report_id for row in look.rows(bare, tables.host)}
+    assert len({*current.values(), *(state.id for state in states.values())}) == 4
+    for name, state in states.items():
+        later = reports.changed(state, id=reports.uuid_of(name, "later"))
+        put = functools.partial(store_report.put, bare, now=reports.NOW, takeover_after_seconds=900)
+        # Whoever reported before is another agent to this row: it was made by hand.
+        delta = reports.delta(state, later, agent=name)
+        assert put(delta) == protocol.ChainBroken(current[name])
+        assert put(reports.full(later, agent=name, replaces=current[name])) == protocol.Accepted()
+        assert look.state(bare, name) == later
+    rows = look.rows(bare, tables.sighting)
+    assert sorted(row.host_reason or "" for row in rows) == ["", "", "file-missing", "file-missing"]
+    assert (
+        sorted(row.used_high_bytes for row in rows) == [2 * reports.GIB] * 2 + [4 * reports.GIB] * 2
+    )
+    assert [row.reports for row in look.rows(bare, tables.host)] == [1, 1]
+
+
+def _hung(name: str) -> protocol.Instance:
+    missing = reports.disk(host_allocated_bytes=None, findings=(findings.finding("file-missing"),))
+    return reports.instance(name, disks=(missing,))
+
+
+def _host_of_old(number: int, state: protocol.State) -> dict[str, Any]:
+    return {
+        "id": number,
+        "name": state.host,
+        "report_id": state.id,
+        "agent": reports.uuid_of(state.host),
+        "as_of": 0,
+        "received_at": 0,
+        "codes": "",
+        "service_codes": "",
+        "findings": body.pack(body.encode(())),
+        "instances": 2,
+        "disks": 3,
+        "virtual_bytes": 1,
+        "host_allocated_bytes": 1,
+    }

@@ -247,6 +247,74 @@ def test_a_marker_does_not_tell_where_an_instance_runs(stage: Stage) -> None:
         assert len(told) == 1, id
 
 
+# --- usages -------------------------------------------------------------------------------------
+
+
+def test_what_a_tenant_holds_is_what_nova_says_is_his(stage: Stage) -> None:
+    """The instance that a host claims for him is not in it, nor is anything of the other's."""
+    held = {stage.mine: 1 + 2 + 1 + 2, stage.theirs: 3 + 3}
+    tokens = {stage.mine: None, stage.theirs: stage.people.other_reader.token()}
+    for uuids_of, gib in held.items():
+        answer = ask(stage, "/v1/usages", tokens[uuids_of])
+        (usage,) = answer.json()["usages"]
+        assert usage["totals"]["host_allocated_bytes"] == gib * reports.GIB
+        assert usage["coverage"]["instances"] == len(uuids_of)
+        assert b"secret" not in answer.body
+
+
+def test_an_operator_sees_what_all_hold(stage: Stage) -> None:
+    usages = ask(stage, "/v1/usages", stage.people.token("auditor")).json()["usages"]
+    projects = {stage.people.project, stage.people.other_project}
+    assert {one["project_id"] for one in usages} == projects
+
+
+def test_no_question_leads_to_what_another_holds(stage: Stage) -> None:
+    draw = random.Random(6)
+    own, other = stage.people.project, stage.people.other_project
+    choices: dict[str, tuple[Any, ...]] = {
+        "project_id": (None, None, own, other, "nothing", "%", "*", f"{own} OR 1=1"),
+        "limit": (None, 1, 1000),
+        "marker": (None, None, own, other, "0", "~"),
+    }
+    for _ in range(80):
+        query = {name: draw.choice(values) for name, values in choices.items()}
+        answer = ask(stage, "/v1/usages", **query)
+        assert answer.status == 200, query
+        assert other.encode() not in answer.body.replace(b"marker=" + other.encode(), b"")
+        projects = [one["project_id"] for one in answer.json()["usages"]]
+        wanted = query["project_id"] in (None, own) and (query["marker"] or "") < own
+        assert projects == ([own] if wanted else []), query
+
+
+def test_no_question_leads_to_the_past_of_another(stage: Stage) -> None:
+    draw = random.Random(7)
+    own, other = stage.people.project, stage.people.other_project
+    choices: dict[str, tuple[Any, ...]] = {
+        "project_id": (None, own, other, "nothing"),
+        "instance": (None, *stage.mine[:2], *stage.theirs, stage.claimed, NOTHING),
+        "start": (None, "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+        "end": (None, "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+        "marker": (None, "2026-01-01T00:00:00Z"),
+        "limit": (None, 1),
+    }
+    nothing = ask(stage, "/v1/usages/history", instance=NOTHING)
+    assert nothing.json() == {"interval": "day", "history": [], "history_links": []}
+    seen = 0
+    for _ in range(150):
+        query = {name: draw.choice(values) for name, values in choices.items()}
+        answer = ask(stage, "/v1/usages/history", **query)
+        assert answer.status == 200, query
+        is_own = query["project_id"] in (None, own) and query["instance"] in (None, *stage.mine)
+        seen += len(answer.json()["history"])
+        if not is_own:
+            assert answer.json()["history"] == [], query
+    assert seen > 0
+    for uuid in (*stage.theirs, stage.claimed):
+        assert ask(stage, "/v1/usages/history", instance=uuid).body == nothing.body
+    for uuid in stage.mine:
+        assert len(ask(stage, "/v1/usages/history", instance=uuid).json()["history"]) == 1
+
+
 # --- what moves ---------------------------------------------------------------------------------
 
 
@@ -254,12 +322,15 @@ def test_a_host_cannot_give_itself_an_instance_of_a_tenant(stage: Stage) -> None
     """A compromised node reports a tenant's instance that runs elsewhere: nobody is deceived."""
     victim = stage.mine[0]
     before = ask(stage, f"/v1/instances/{victim}")
+    held = ask(stage, "/v1/usages").json()["usages"][0]
     lie = reports.instance(victim, disks=(reports.disk(host_allocated_bytes=1),), domain="liar")
     state = reports.state("liar", (lie,))
     store_report.put(stage.engine, reports.full(state), now=reports.NOW, takeover_after_seconds=900)
     try:
         after = ask(stage, f"/v1/instances/{victim}")
         assert after.body == before.body
+        still = ask(stage, "/v1/usages").json()["usages"][0]
+        assert {**still, "computed_at": held["computed_at"]} == held
         told = ask(stage, f"/v1/instances/{victim}", stage.people.token("admin")).json()
         assert [(o["host"], o["trust"]) for o in told["other_sightings"]] == [
             ("liar", "unverified")

@@ -26,6 +26,7 @@ class Api(daemon.Daemon):
     """One service with workers of its own, by these settings."""
 
     NAME: ClassVar[str] = "api"
+    INI: ClassVar[str] = "nova-diskaudit-api-uwsgi.ini"
     # The interpreter may live in root's home, where nobody else can read.
     OWNER: ClassVar[tuple[int, int]] = (0, 0)
 
@@ -53,7 +54,7 @@ class Api(daemon.Daemon):
 
     def command(self) -> list[str]:
         # As it is shipped, but for the address and the number of processes.
-        shipped = (_TOP / "etc/nova-diskaudit/nova-diskaudit-api-uwsgi.ini").read_text()
+        shipped = (_TOP / "etc/nova-diskaudit" / self.INI).read_text()
         own, count = re.subn(r"(?m)^(http-socket|processes) = .*\n", "", shipped)
         assert count == 2
         ini = self.directory / "uwsgi.ini"
@@ -89,6 +90,13 @@ class Api(daemon.Daemon):
         """Begin anew with what they have now."""
         for pid in self.workers():
             pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+class MetricsApi(Api):
+    """``/metrics`` without tokens, by its own file for uWSGI."""
+
+    NAME: ClassVar[str] = "metrics-api"
+    INI: ClassVar[str] = "nova-diskaudit-metrics-uwsgi.ini"
 
 
 class LocalApi(Api):

@@ -91,6 +91,11 @@ class Cloud:
         """A new project; its id."""
         return self._made("project", name=_unique(name), domain_id="default")
 
+    def names(self) -> dict[str, str]:
+        """What Keystone calls the projects, by id."""
+        found = self._identity.get("/projects").json()["projects"]
+        return {one["id"]: one["name"] for one in found}
+
     def user(self, name: str, project: str | None, *roles: str) -> Person:
         """A new user with these roles on the project, on the system when that is None."""
         password = secrets.token_urlsafe(16)

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.services.cloud import Cloud
+from tests.services.gnocchi import Gnocchi
 from tests.services.keystone import Keystone
 from tests.services.mariadb import Mariadb
 from tests.services.memcached import Memcached
+from tests.services.placement import Placement, Promises
 from tests.services.postgresql import Postgresql
 from tests.services.sqlite import Sqlite
 
@@ -43,6 +45,27 @@ def cloud(keystone: Keystone) -> Cloud:
     some = Cloud(keystone)
     some.endpoint("identity", keystone.url, "public", "internal", "admin")
     return some
+
+
+@pytest.fixture(scope="session")
+def placement(keystone: Keystone, cloud: Cloud) -> Iterator[Placement]:
+    service = cloud.user("placement", cloud.project("service"), "admin")
+    with Placement(keystone, service) as server:
+        cloud.endpoint("placement", server.url, "public", "internal")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def promises(placement: Placement, cloud: Cloud) -> Promises:
+    """What is written in that Placement."""
+    return Promises(placement, cloud)
+
+
+@pytest.fixture(scope="session")
+def gnocchi(postgresql: Postgresql) -> Iterator[Gnocchi]:
+    """With its index in that PostgreSQL."""
+    with Gnocchi(postgresql) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

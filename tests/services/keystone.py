@@ -78,6 +78,11 @@ class Keystone(daemon.Daemon):
     # The interpreter may live in root's home, where nobody else can read.
     OWNER: ClassVar[tuple[int, int]] = (0, 0)
 
+    def __init__(self, settings: str = "") -> None:
+        """:param settings: further lines of keystone.conf, with their group."""
+        super().__init__()
+        self._settings = settings
+
     @property
     def url(self) -> str:
         """Of version 3, as in its own catalog."""
@@ -88,7 +93,9 @@ class Keystone(daemon.Daemon):
         for name in ("keystone.db", "fernet", "credential"):
             place.run("cp", "-a", str(self._environment / "empty" / name), str(self.data))
         self._conf = self.directory / "keystone.conf"
-        self._conf.write_text(_CONF.format(directory=self.directory, data=self.data))
+        self._conf.write_text(
+            _CONF.format(directory=self.directory, data=self.data) + self._settings
+        )
 
     def command(self) -> list[str]:
         return [

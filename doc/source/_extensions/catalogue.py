@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages that come from the code: ``findings-catalogue``, ``lab-catalogue`` and ``api-calls``."""
+"""Pages that come from what is shipped: ``findings-catalogue``, ``lab-catalogue``, ``api-calls``
+and ``prometheus-alerts``.
+"""
 
+import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
+import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
@@ -14,6 +18,9 @@ from nova_diskaudit.api import openapi, policy, routes
 from tests.lab import catalogue
 
 SEVERITIES = ("error", "warning", "info")
+ALERTS = (
+    pathlib.Path(__file__).parents[3] / "etc/nova-diskaudit/prometheus/nova-diskaudit-alerts.yml"
+)
 
 
 def all_findings() -> Iterator[str]:
@@ -57,6 +64,20 @@ def api_calls() -> Iterator[str]:
         statuses = ", ".join(sorted(operation["responses"]))
         yield f":answers: {statuses}"
         yield ""
+
+
+def prometheus_alerts() -> Iterator[str]:
+    """Every alert, with what it means and what to do."""
+    for group in yaml.safe_load(ALERTS.read_text())["groups"]:
+        yield from (f".. rubric:: {_plain(group['name'].removeprefix('nova-diskaudit-'))}", "")
+        for rule in group["rules"]:
+            waits = f", after {rule['for']}" if "for" in rule else ""
+            words = rule["annotations"]
+            yield f"``{rule['alert']}`` ({rule['labels']['severity']}{waits})"
+            yield f"    {_plain(words['description'])}"
+            yield ""
+            yield f"    *To do:* {_plain(words['action'])}"
+            yield ""
 
 
 def _who(access: policy.Access) -> str:
@@ -116,9 +137,17 @@ class ApiCalls(Generated):
     lines = staticmethod(api_calls)
 
 
+class PrometheusAlerts(Generated):
+    """Every alert of the rules that are shipped."""
+
+    source = str(ALERTS)
+    lines = staticmethod(prometheus_alerts)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("findings-catalogue", Findings)
     app.add_directive("lab-catalogue", LabRows)
     app.add_directive("api-calls", ApiCalls)
+    app.add_directive("prometheus-alerts", PrometheusAlerts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

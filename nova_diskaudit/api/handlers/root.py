@@ -13,7 +13,7 @@ _VERSIONS = Versions(
             min_version="1.0",
             max_version="1.0",
             # Empty: the catalog's own URL, wherever a proxy has mounted it. Paths begin with /v1/.
-            links=(Link(rel="self", href=""),),
+            links=(Link(rel="self", href=""), Link(rel="alternate", href="page")),
         ),
     )
 )

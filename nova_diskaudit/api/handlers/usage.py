@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 from nova_diskaudit.api import errors, paging
 from nova_diskaudit.api.call import Answer, Call
+from nova_diskaudit.api.handlers import quota
 from nova_diskaudit.api.schemas.instance import Totals
 from nova_diskaudit.api.schemas.usage import (
     Coverage,
@@ -43,7 +42,7 @@ def listed(call: Call) -> Answer:
         )
     else:
         found, more = _one(call, wanted), False
-    limits = _limits(call, found)
+    limits = quota.limits(call, found)
     usages = tuple(_usage(call, one, limits.get(one.project_id, ())) for one in found)
     links = paging.links(call, more, found[-1].project_id if found else "")
     return Answer(Usages(usages=usages, usages_links=links))
@@ -92,11 +91,6 @@ def _one(call: Call, project_id: str) -> list[store.Usage]:
         stale_after_seconds=service.stale_after_seconds,
     )
     return [found] if found is not None else []
-
-
-def _limits(call: Call, usages: Iterable[store.Usage]) -> Mapping[str, tuple[QuotaLimit, ...]]:
-    """What each project may hold, by its id."""
-    return {}
 
 
 def _usage(call: Call, found: store.Usage, limits: tuple[QuotaLimit, ...]) -> Usage:

@@ -52,14 +52,15 @@ class QuotaLimit(msgspec.Struct, frozen=True, kw_only=True):
     """A limit in Keystone, and what counts against it.
 
     ``limit_gib`` null: no limit is set, or it is unlimited. ``used_bytes`` null: nobody knows
-    it now. ``enforced``: whether anything refuses what goes beyond. ``meaning``: a sentence that
-    says so to the project's people.
+    it now. ``enforced``: whether something refuses what goes beyond; null: this is not known.
+    ``meaning``: sentences that say so to the project's people. ``as_of``: of the limit or of what
+    is used, whichever was seen longer ago.
     """
 
     name: str
     limit_gib: int | None
     used_bytes: Bytes | None
-    enforced: bool
+    enforced: bool | None
     meaning: str
     as_of: Time | None
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from nova_diskaudit import health as words
-from nova_diskaudit.agent import exporter, local, notify, reader, serving, textfile
+from nova_diskaudit import notify
+from nova_diskaudit.agent import exporter, local, reader, serving, textfile
 from nova_diskaudit.cmd import main as program
 from nova_diskaudit.conf import ConfigurationError
 from nova_diskaudit.render import agent_metrics, as_json

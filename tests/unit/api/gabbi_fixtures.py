@@ -55,7 +55,9 @@ class Empty(fixture.GabbiFixture):
 
 
 class Cloud(Empty):
-    """Two tenants with an instance each, and one that Nova does not know, on compute-1."""
+    """Two tenants with an instance each, and one that Nova does not know, on compute-1; what they
+    hold was added up once.
+    """
 
     def start_fixture(self) -> None:
         super().start_fixture()
@@ -65,3 +67,4 @@ class Cloud(Empty):
         report.put(self.database, state, now=service.NOW, takeover_after_seconds=900)
         service.nova_says(self.database, RED, project_id="red", name="web")
         service.nova_says(self.database, BLUE, project_id="blue", name="db")
+        service.roll_up(self.database)

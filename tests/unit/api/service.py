@@ -78,3 +78,17 @@ def nova_was_complete(database: sa.Engine, at: datetime.datetime) -> None:
     with database.begin() as connection:
         connection.execute(sa.delete(nova_map))
         connection.execute(sa.insert(nova_map), {"id": 1, "complete_at": moment.of(at)})
+
+
+def roll_up(database: sa.Engine) -> None:
+    """A pass over all projects, now."""
+    from nova_diskaudit.reconcile import rollup
+
+    rollup.run(
+        database,
+        now=NOW,
+        nova=True,
+        stale_after_seconds=3600,
+        project_history_days=90,
+        instance_history_days=90,
+    )

@@ -22,8 +22,8 @@ from tests import reports
 from tests.unit.api import service
 from tests.unit.api.conftest import BLUE, OPERATOR, RED, Client, agent
 
-EXAMPLES = {"host": "compute-1", "uuid": reports.uuid_of("one")}
-PUBLIC = {"/", "/healthcheck", "/v1/openapi.json"}
+EXAMPLES = {"file": "app.js", "host": "compute-1", "uuid": reports.uuid_of("one")}
+PUBLIC = {"/", "/healthcheck", "/page", "/page/{file}", "/v1/openapi.json"}
 IDS = [f"{route.method} {route.path}" for route in routes.ROUTES]
 
 

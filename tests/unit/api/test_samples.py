@@ -10,7 +10,7 @@ import re
 from oslo_config import generator
 from oslo_policy import generator as policy_generator
 
-from nova_diskaudit.conf import api, nova, scheduler, service
+from nova_diskaudit.conf import api, limits, nova, reconcile, rollup, scheduler, service
 
 ETC = pathlib.Path(__file__).parents[3] / "etc/nova-diskaudit"
 
@@ -30,11 +30,13 @@ def test_the_sample_of_options(tmp_path: pathlib.Path) -> None:
     generator.main(["--config-file", file, "--output-file", str(made)])
     kept = (ETC / "nova-diskaudit-api.conf.sample").read_text()
     how = "oslo-config-generator --config-file etc/nova-diskaudit/api-config-generator.conf"
-    for group in (api.GROUP.name,):
+    ours = (api, limits, reconcile, rollup)
+    for group in (one.GROUP.name for one in ours):
         assert _part(kept, group) == _part(made.read_text(), group), how
     names = {line for line in made.read_text().splitlines() if re.match(r"#\w+ = ", line)}
     assert names <= set(kept.splitlines()), how
-    assert all(one.help for one in (*api.OPTIONS, *nova.OWN))
+    assert all(one.help for room in ours for one in room.OPTIONS)
+    assert all(one.help for one in nova.OWN)
 
 
 def test_the_sample_of_options_for_novas_scheduler(tmp_path: pathlib.Path) -> None:

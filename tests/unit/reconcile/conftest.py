@@ -14,6 +14,7 @@ from nova_diskaudit.conf import service
 from nova_diskaudit.store import engine as store_engine
 from nova_diskaudit.store import schema
 from tests import reports
+from tests.canned import Canned
 from tests.fake_nova import FakeNova
 
 
@@ -37,3 +38,9 @@ def engine(tmp_path: pathlib.Path) -> Iterator[sa.Engine]:
     schema.sync(made)
     yield made
     made.dispose()
+
+
+@pytest.fixture
+def canned() -> Iterator[Canned]:
+    with Canned.of_the_cloud() as server:
+        yield server

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from nova_diskaudit.cloud import CloudError, nova
 from nova_diskaudit.reconcile import nova_map
 from nova_diskaudit.store import instance as store_instance
-from nova_diskaudit.store import ledger, moment, scope, trust
+from nova_diskaudit.store import ledger, moment, scope, task, trust
 from nova_diskaudit.store import report as store_report
 from nova_diskaudit.store.tables import instance
 from tests import reports
@@ -30,15 +30,21 @@ class Watch:
         self.engine, self.cloud, self.fake = engine, cloud, fake
         self.current: dict[str, str] = {}
 
-    def passes(self, minutes: float = 1, **options: Any) -> nova_map.Pass:
-        self.fake.now += datetime.timedelta(minutes=minutes)
-        return nova_map.refresh(
+    def lease(self) -> task.Lease:
+        found = task.take(
             self.engine,
-            self.cloud,
+            "nova-map",
+            "this process",
             clock=lambda: self.fake.now,
-            whole_every_seconds=86400.0,
-            **options,
+            seconds=120,
+            if_due=False,
         )
+        assert found is not None
+        return found
+
+    def passes(self, minutes: float = 1) -> nova_map.Pass:
+        self.fake.now += datetime.timedelta(minutes=minutes)
+        return nova_map.refresh(self.lease(), self.cloud, whole_every_seconds=86400.0)
 
     def sees(self, host: str, *uuids: str) -> None:
         self.fake.now += datetime.timedelta(seconds=1)
@@ -72,7 +78,7 @@ def test_the_first_pass_lists_everything(watch: Watch) -> None:
     watch.fake.boot(reports.uuid_of("soft"), "a", status="SOFT_DELETED")
     watch.fake.boot(reports.uuid_of("gone"), "a", status="DELETED")
     done = watch.passes()
-    assert done == nova_map.Pass(ran=True, whole=True, instances=10, news=10)
+    assert done == nova_map.Pass(whole=True, instances=10, news=10)
     assert watch.fake.asked.count("/servers/detail") == 4
     assert watch.hosts()[IDS[1]] == ("b", None)
     row = next(row for row in look.rows(watch.engine, instance) if row.uuid == IDS[3])
@@ -86,7 +92,7 @@ def test_later_passes_ask_for_changes(watch: Watch) -> None:
     watch.passes()
     watch.passes(minutes=10)
     quiet = watch.passes()
-    assert quiet == nova_map.Pass(ran=True, whole=False, instances=0, news=0)
+    assert quiet == nova_map.Pass(whole=False, instances=0, news=0)
     watch.fake.move(IDS[2], "b")
     watch.fake.change(IDS[3], status="DELETED")
     watch.fake.boot(reports.uuid_of("new"), "b")
@@ -193,7 +199,7 @@ def test_a_nova_that_is_not_well_changes_nothing(
     watch.fake.faults = [fault] * (3 if fault[1] == 503 else 1)
     watch.fake.move(ONE, "b")
     done = watch.passes()
-    assert done.ran and done.problem is not None
+    assert done.problem is not None
     after = ledger.state(watch.engine)
     assert after.problem == done.problem and "\n" not in done.problem
     assert after.complete_at == before.complete_at
@@ -203,10 +209,10 @@ def test_a_nova_that_is_not_well_changes_nothing(
     assert watch.hosts() == {ONE: ("b", None)}
 
 
-def test_a_nova_that_is_away(engine: sa.Engine, cloud: nova.Nova, fake: FakeNova) -> None:
-    fake.__exit__()
-    done = nova_map.refresh(engine, cloud, clock=lambda: fake.now, whole_every_seconds=1.0)
-    assert done.ran and done.problem is not None
+def test_a_nova_that_is_away(watch: Watch) -> None:
+    watch.fake.__exit__()
+    done = watch.passes()
+    assert done.problem is not None
 
 
 def test_a_marker_that_disappears_between_two_pages(watch: Watch) -> None:
@@ -292,29 +298,44 @@ def test_when_an_instance_moved_is_when_it_was_learnt(watch: Watch) -> None:
     assert watch.trust() == ("b", "verified")
 
 
-def test_one_at_a_time(watch: Watch) -> None:
-    now = watch.fake.now
-    assert ledger.acquire(watch.engine, "somebody", now=now, seconds=300)
-    assert watch.passes() == nova_map.Pass(ran=False)
-    assert watch.fake.asked == []
-    assert watch.passes(minutes=6).ran, "whoever held it is taken for dead"
-    with pytest.raises(ledger.LeaseLost):
-        ledger.put(watch.engine, "somebody", [], now=now, seconds=1) or ledger.finish(
-            watch.engine, "somebody"
-        )
-
-
 def test_a_lease_that_was_lost_writes_nothing(watch: Watch) -> None:
     watch.fake.boot(ONE, "a")
 
     def stolen() -> None:
         later = watch.fake.now + datetime.timedelta(hours=1)
-        assert ledger.acquire(watch.engine, "thief", now=later, seconds=300)
+        thief = task.take(
+            watch.engine, "nova-map", "thief", clock=lambda: later, seconds=120, if_due=False
+        )
+        assert thief is not None
 
     watch.fake.before["/servers/detail"] = stolen
-    with pytest.raises(ledger.LeaseLost):
+    with pytest.raises(task.LeaseLost):
         watch.passes()
     assert look.rows(watch.engine, instance) == []
+
+
+def test_a_process_that_is_to_end_breaks_off(watch: Watch) -> None:
+    for uuid in IDS:
+        watch.fake.boot(uuid, "a")
+    told: list[int] = []
+    lease = task.take(
+        watch.engine,
+        "nova-map",
+        "this process",
+        clock=lambda: watch.fake.now,
+        seconds=120,
+        stop=lambda: bool(told),
+    )
+    assert lease is not None
+    with pytest.raises(task.Stopped):
+        nova_map.refresh(
+            lease,
+            watch.cloud,
+            whole_every_seconds=86400.0,
+            tell=lambda phase, done, total: told.append(done),
+        )
+    assert told == [3] and len(look.rows(watch.engine, instance)) == 3
+    assert watch.passes().instances == len(IDS), "from the begin, by whoever comes next"
 
 
 def test_a_flavor_that_promises_less_than_there_is(watch: Watch) -> None:
@@ -361,12 +382,11 @@ def test_clocks_are_novas_own(watch: Watch) -> None:
         watch.fake.now = real + datetime.timedelta(minutes=minutes)
         if minutes == 2:
             watch.fake.move(ONE, "b")
-        done = nova_map.refresh(
-            watch.engine,
-            watch.cloud,
-            clock=lambda: watch.fake.now + ahead,
-            whole_every_seconds=86400.0,
+        lease = task.take(
+            watch.engine, "nova-map", "x", clock=lambda: watch.fake.now + ahead, seconds=120
         )
+        assert lease is not None
+        done = nova_map.refresh(lease, watch.cloud, whole_every_seconds=86400.0)
         assert done.problem is None
     assert watch.hosts()[ONE] == ("b", None)
     since = ledger.state(watch.engine).changes_since_at

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nova_diskaudit import limits
 from nova_diskaudit.scheduler import projects
 from nova_diskaudit.scheduler.snapshot import Ages
 from tests.unit.scheduler.test_snapshot import NOON, at
@@ -16,7 +17,7 @@ GIB = 2**30
 IMPLAUSIBLE = {"code": "host-claim-implausible"}
 
 
-def usage(project_id: str = "p", *, name: str = projects.LIMIT, **changes: Any) -> SimpleNamespace:
+def usage(project_id: str = "p", *, name: str = limits.HOST_ALLOCATED, **changes: Any) -> SimpleNamespace:
     limit = {
         "name": name,
         "limit_gib": 10,

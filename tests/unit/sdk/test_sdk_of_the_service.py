@@ -13,8 +13,11 @@ from openstack import connection, exceptions
 
 from nova_diskaudit import findings, sdk
 from nova_diskaudit.sdk._proxy import DiskAuditProxy
+from nova_diskaudit.store import engine as store_engine
+from nova_diskaudit.store import report as store_report
 from tests import reports
 from tests.contract.services import central_service
+from tests.unit.store.test_usage import many_hours, run
 
 NAMES = [f"compute-{number}" for number in range(3)]
 
@@ -85,3 +88,42 @@ def test_findings(service: DiskAuditProxy) -> None:
     untrimmed = list(service.findings(code="untrimmed", host="compute-0"))
     assert len(untrimmed) == 4
     assert untrimmed[0].disks == ["vda", "vdb"] and untrimmed[0].severity == "warning"
+
+
+def test_usages(service: DiskAuditProxy) -> None:
+    project = reports.instance("one").project_id
+    (one,) = service.usages(project_id=project)
+    assert (one.id, one.project_id, one.is_verified) == (project, project, False)
+    assert one.totals["host_allocated_bytes"] == 24 * reports.GIB
+    assert one.totals["used_high_bytes"] == 48 * reports.GIB
+    assert one.coverage["instances"] == one.coverage["host_measured"] == 12
+    assert one.as_of is not None and one.computed_at is not None
+    assert one.limits == []
+    assert list(service.usages(limit=1)) == [], "nobody has added up all projects yet"
+
+
+def test_all_usages_and_the_past_page_by_page(
+    service: DiskAuditProxy, tmp_path: pathlib.Path
+) -> None:
+    engine = store_engine.create(f"sqlite:///{tmp_path}/central.sqlite")
+    for number in range(3):
+        state = reports.state(
+            f"more-{number}", (reports.instance(f"x{number}", project_id=f"p{number}"),)
+        )
+        store_report.put(engine, reports.full(state), now=reports.NOW, takeover_after_seconds=900)
+    run(engine, reports.NOW, nova=False)
+    many_hours(engine, 5)
+    engine.dispose()
+    own = reports.instance("one").project_id
+    assert [one.project_id for one in service.usages(limit=2)] == [own, "p0", "p1", "p2"]
+    hours = list(service.usage_history(project_id="red", limit=2))
+    assert [one.at for one in hours] == [f"1970-01-01T0{hour}:00:00Z" for hour in range(5)]
+    assert hours[0].coverage["instances"] == 1 and hours[0].totals["disks"] == 0
+    few = service.usage_history(
+        project_id="red", start="1970-01-01T02:00:00Z", end="1970-01-01T04:00:00Z"
+    )
+    assert [one.at for one in few] == ["1970-01-01T02:00:00Z", "1970-01-01T03:00:00Z"]
+    (day,) = service.usage_history(instance=reports.uuid_of("x1"))
+    assert day.totals["host_allocated_bytes"] == 2 * reports.GIB
+    with pytest.raises(exceptions.BadRequestException):
+        list(service.usage_history())

@@ -434,7 +434,8 @@ def test_a_marker_of_a_host_that_is_not_there(cloud: Cloud) -> None:
 
 
 def test_hosts_in_pages_and_their_sums(cloud: Cloud) -> None:
-    assert store_host.summed(cloud.engine, now=NOW) == store_host.Sums(0, 0, 0, 0, 0, 0, None)
+    nothing = store_host.Sums(0, (0, 0, 0, 0), 0, 0, 0, 0, 0, None)
+    assert store_host.summed(cloud.engine, now=NOW) == nothing
     for number in range(5):
         cloud.sees(f"host-{number}", f"i-{number}", minute=-10 * number)
     names: list[str] = []
@@ -450,7 +451,8 @@ def test_hosts_in_pages_and_their_sums(cloud: Cloud) -> None:
     sums = store_host.summed(cloud.engine, now=NOW)
     assert sums == store_host.Sums(
         hosts=5,
-        fresh=2,
+        reported=(1, 2, 5, 5),
+        reports=5,
         instances=5,
         disks=10,
         virtual_bytes=200 * reports.GIB,

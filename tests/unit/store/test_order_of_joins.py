@@ -22,3 +22,10 @@ def test_mariadb_begins_where_we_say_within_the_search_for_better_sightings_too(
 def test_the_others_decide_by_themselves() -> None:
     for dialect in (postgresql.dialect(), sqlite.dialect()):
         assert "STRAIGHT_JOIN" not in str(_statement().compile(dialect=dialect))
+
+
+def test_nor_does_mariadb_begin_with_all_hosts_for_each_instance_that_moves() -> None:
+    named = trust.named()
+    statement = sa.select(sa.func.count()).select_from(named.source).where(*named.conditions)
+    words = str(statement.compile(dialect=mysql.dialect()))
+    assert words.count("(SELECT STRAIGHT_JOIN count(*)") == 2

@@ -186,7 +186,7 @@ def test_what_does_not_fit_as_a_hint_is_dropped(engine: sa.Engine) -> None:
     assert look.state(engine, state.host) == state
 
 
-def test_sums_beyond_64_bits(engine: sa.Engine) -> None:
+def test_sums_of_a_report_beyond_64_bits(engine: sa.Engine) -> None:
     most = 2**63 - 1
     disks = tuple(
         reports.disk(target, identity=target, virtual_bytes=most, host_allocated_bytes=most)

@@ -57,14 +57,18 @@ def upgrade() -> None:
     with op.batch_alter_table("sighting") as batch:
         for name, kind in NEW:
             batch.add_column(sa.Column(name, kind))
+    with op.batch_alter_table("host") as batch:
+        batch.add_column(sa.Column("reports", sa.BigInteger, nullable=False, server_default="0"))
     _ask_again()
     op.create_table(
         "rollup",
         sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
-        sa.Column("computed_at", MOMENT, nullable=False),
-        sa.Column("finished_at", MOMENT),
+        sa.Column("run_id", UUID),
+        sa.Column("computed_at", MOMENT),
+        sa.Column("duration", sa.BigInteger),
+        sa.Column("counts", BODY),
         sa.Column("instances_at", MOMENT),
-        sa.Column("findings", BODY),
+        sa.Column("reports_purged", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_rollup"),
         **OPTIONS,
     )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nova_diskaudit.render import text
+from nova_diskaudit import text
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,22 @@ def moment(time: datetime.datetime | None) -> str:
     return "-" if time is None else time.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
+def duration(seconds: float) -> str:
+    """Seconds as people say them, such as ``3 min 20 s``."""
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
+    whole = int(seconds)
+    for span, unit, smaller, name in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= span:
+            rest = whole % span // smaller
+            return f"{whole // span} {unit}" + (f" {rest} {name}" if rest else "")
+    return f"{whole} s"
+
+
 def _visible(match: re.Match[str]) -> str:
     character = match.group()
     if character.isprintable() and character not in _INVISIBLE:
