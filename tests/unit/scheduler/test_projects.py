@@ -17,7 +17,9 @@ GIB = 2**30
 IMPLAUSIBLE = {"code": "host-claim-implausible"}
 
 
-def usage(project_id: str = "p", *, name: str = limits.HOST_ALLOCATED, **changes: Any) -> SimpleNamespace:
+def usage(
+    project_id: str = "p", *, name: str = limits.HOST_ALLOCATED, **changes: Any
+) -> SimpleNamespace:
     limit = {
         "name": name,
         "limit_gib": 10,
