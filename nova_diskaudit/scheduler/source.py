@@ -106,6 +106,8 @@ class Source:
         full = [name for name, one in fresh.items() if one.is_full]
         past = [name for name, until in new.projects.items() if until >= now]
         info, warning = logging.INFO, logging.WARNING
+        if fresh and not self._before.readings:
+            LOG.info("Disk audit: the figures of %d hosts are known", len(fresh))
         self._tell_change(info, "hosts too full for new servers", full)
         self._tell_change(info, "projects past their limit", past)
         self._tell_change(

@@ -28,6 +28,7 @@ from tests.cloud.neutron import NeutronStub
 from tests.cloud.placement import Placement
 from tests.cloud.service import Web, credentials
 from tests.lab.hypervisor import Hypervisor
+from tests.services import place
 from tests.services.api import auth_token
 from tests.services.cloud import REGION, Person
 from tests.services.cloud import Cloud as Directory
@@ -44,6 +45,9 @@ HOSTS = {"compute-1": "qcow2", "compute-2": "flat"}
 
 #: What each project may have of Nova, by Keystone's unified limits. What has none, none may have.
 LIMITS = {"servers": 20, "class:VCPU": 20, "class:MEMORY_MB": 4096, "class:DISK_GB": 40}
+
+#: GiB of the file system of a host's servers; what they do not use is not there.
+_HOST_GIB = 48
 
 INTERFACES = ("public", "internal", "admin")
 
@@ -65,6 +69,17 @@ class Host:
 def instances_of(hypervisor: Hypervisor) -> pathlib.Path:
     """Where Nova keeps disks on a host: the same path for libvirtd, QEMU and nova-compute."""
     return hypervisor.workdir / "instances"
+
+
+def _own_filesystem(path: pathlib.Path) -> None:
+    """A directory with a file system of its own, as the disks of a host have."""
+    path.mkdir()
+    image = path.with_suffix(".ext4")
+    with image.open("wb") as file:
+        file.truncate(_HOST_GIB * 2**30)
+    # Few inodes, for each of them is written.
+    place.run("mkfs.ext4", "-q", "-m", "0", "-i", str(2**20), str(image))
+    place.run("mount", "-o", "loop", str(image), str(path))
 
 
 class Cloud:
@@ -207,7 +222,7 @@ class Cloud:
     def _start_computes(self) -> None:
         def start(name: str) -> Host:
             hypervisor = self._hypervisors[name]
-            instances_of(hypervisor).mkdir()
+            _own_filesystem(instances_of(hypervisor))
             compute = nova.Compute(
                 self.surroundings,
                 host=name,

@@ -176,6 +176,15 @@ class Product:
         program = str(_PROGRAMS / "nova-diskaudit-manage")
         return place.run(program, f"--config-file={self._conf}", *words)
 
+    def reconcile(self, *tasks: str) -> str:
+        """Do some of the periodic work now; what the program prints.
+
+        :raises tests.services.place.ServiceError: when it fails.
+        """
+        program = str(_PROGRAMS / "nova-diskaudit-reconcile")
+        names = (f"--task={name}" for name in tasks)
+        return place.run(program, f"--config-file={self._conf}", *names)
+
     def _agent(self, host: Host) -> Agent:
         credential = self.credential_for(host.name)
         self.manage("host", "enroll", host.name, credential.id)

@@ -63,6 +63,7 @@ def test_a_look_tells_who_is_full(service: Service, caplog: pytest.LogCaptureFix
     # Nothing was reported between, and nothing is said twice.
     assert again.readings["full"] is found.readings["full"]
     assert [one.getMessage() for one in caplog.records if one.name == source.__name__] == [
+        "Disk audit: the figures of 2 hosts are known",
         "Disk audit: 1 hosts too full for new servers: full",
         "Disk audit: 1 hosts whose report tells of no instances_path, no opinion about them: "
         "elsewhere",
