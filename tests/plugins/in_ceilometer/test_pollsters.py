@@ -233,12 +233,12 @@ def test_an_agent_that_is_away_is_told_of_once(
 
 
 def test_an_agent_that_hangs_costs_its_deadline_once_and_nothing_else(
-    tmp_path: pathlib.Path, instances: list[NovaLikeServer], caplog: pytest.LogCaptureFixture
+    tmp_path: pathlib.Path, polling: Polling, caplog: pytest.LogCaptureFixture
 ) -> None:
+    polling.manager.conf.set_override("timeout", 1.0, group="nova_diskaudit")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         listening.bind(str(tmp_path / "agent.sock"))
         listening.listen()
-        polling = Polling(tmp_path, timeout=1)
         assert polling.cycle() == {}
     assert "did not answer in full within 1 s" in caplog.text
     assert "Traceback" not in caplog.text
