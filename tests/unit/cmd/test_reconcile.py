@@ -60,6 +60,7 @@ def with_nova(fake: FakeNova) -> str:
     return (
         f"[api]\nauth_strategy = noauth\n[nova]\nenabled = true\nauth_type = none\n"
         f"endpoint_override = {fake.url}\ntimeout = 5\n[limits]\nenabled = false\n"
+        "[reconcile]\nallocations = false\n"
     )
 
 
@@ -80,7 +81,7 @@ def test_what_is_due_once(place: Place, fake: FakeNova, capsys: pytest.CaptureFi
     assert (status, err) == (0, "")
     first, *rest = out.splitlines()
     assert first.startswith("nova-map: done in ") and "instances 1" in first
-    assert [line.split(":")[0] for line in rest] == ["roll-up", "purge"]
+    assert [line.split(":")[0] for line in rest] == ["reconciliation", "roll-up", "purge"]
     status, out, _ = run(place, capsys)
     assert status == 0 and all("not due before 20" in line for line in out.splitlines())
     status, out, _ = run(place, capsys, "--task", "nova-map", "--task", "purge")
