@@ -215,13 +215,20 @@ def central_service(directory: pathlib.Path) -> Iterator[Service]:
     listening = server.listen(application, host="127.0.0.1", port=0, threads=8)
     thread = threading.Thread(target=listening.run, daemon=True)
     thread.start()
+
+    def close() -> None:
+        """In the server's own thread; it ends when nobody is connected any more."""
+        listening.close()
+        for channel in list(listening.active_channels.values()):
+            channel.handle_close()
+
     running.url = f"http://127.0.0.1:{listening.effective_port}"
     try:
         yield running
     finally:
         # A loop that is awake closes, and its trigger with it, before the trigger is pulled.
         with contextlib.suppress(OSError):
-            listening.trigger.pull_trigger(listening.close)
+            listening.trigger.pull_trigger(close)
         thread.join(5)
         assert not thread.is_alive()
         engine.dispose()

@@ -26,12 +26,12 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-#: set when a test is over, so that its threads end
+#: set when a test is over, so that its threads rest
 OVER: list[threading.Event] = []
 
 
 @pytest.fixture(autouse=True)
-def threads_end() -> Iterator[None]:
+def threads_rest() -> Iterator[None]:
     OVER.append(threading.Event())
     yield
     OVER[-1].set()
@@ -44,7 +44,7 @@ def counting(fault: Callable[[int], None] = lambda look: None, interval: float =
     def look() -> Snapshot:
         nonlocal looks
         if over.is_set():
-            raise SystemExit
+            threading.Event().wait()  # it is a daemon
         looks += 1
         fault(looks)
         return Snapshot({}, {str(number): 0.0 for number in range(looks)})
