@@ -34,6 +34,7 @@ def service_of(conf: cfg.ConfigOpts, engine: sa.Engine) -> Service:
         engine=engine,
         enforcer=policy.make(conf),
         nova=configuration.keeps_map(conf),
+        gnocchi=conf.gnocchi.enabled,
         enrollment=keystone,
         first_report_enrolls=conf.api.enrollment == "first-report",
         takeover_after_seconds=float(conf.api.takeover_after),

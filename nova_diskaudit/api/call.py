@@ -31,6 +31,8 @@ class Service(NamedTuple):
     stale_after_seconds: float
     #: whether ActualDiskFilter in Nova's scheduler refuses projects past their limit
     scheduler_enforces: bool
+    #: whether Gnocchi is sent what is verified
+    gnocchi: bool
     #: of how many projects /metrics has series of their own
     metrics_projects: int
     now: Callable[[], datetime.datetime]

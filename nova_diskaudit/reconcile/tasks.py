@@ -156,9 +156,14 @@ def _gnocchi(conf: cfg.ConfigOpts) -> Callable[[Turn], Result]:
             archive_policy=conf.gnocchi.archive_policy,
             whole_every_seconds=conf.gnocchi.full_interval,
             parallel=conf.gnocchi.parallel_requests,
+            go_on=turn.lease.go_on,
         )
-        refused = f"{done.refused} instances are left out: the log tells why"
-        return Result(done._asdict(), refused if done.refused else None)
+        problem = None
+        if not done.complete:
+            problem = "there is more than can be sent at once: the rest follows"
+        elif done.refused:
+            problem = f"{done.refused} instances are left out: the log tells why"
+        return Result(done._asdict(), problem)
 
     return run
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import concurrent.futures
 import datetime
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -36,9 +37,11 @@ _MOST_REFUSED = 20
 
 
 class Sent(NamedTuple):
-    """What one pass did. ``refused`` instances were left out, and a warning tells why."""
+    """What was sent of one pass. ``refused`` instances were left out, and a warning tells why."""
 
     whole: bool
+    #: whether the pass is at its end
+    complete: bool = True
     instances: int = 0
     disks: int = 0
     measures: int = 0
@@ -55,10 +58,14 @@ def push(
     archive_policy: str,
     whole_every_seconds: float,
     parallel: int = 1,
+    seconds: float = 900.0,
+    go_on: Callable[[], None] = lambda: None,
 ) -> Sent:
-    """One pass to its end, or the rest of one that was broken off.
+    """One pass, or the rest of one that was broken off.
 
     :param parallel: how many requests may be on their way at the same time.
+    :param seconds: after so long it is broken off: the first pass over a large cloud takes hours.
+    :param go_on: is called again and again; what it raises breaks the pass off.
     :raises nova_diskaudit.cloud.CloudError: Gnocchi is away, or not as it has to be. What was not
         sent will be.
     :raises nova_diskaudit.store.errors.StoreError:
@@ -66,6 +73,7 @@ def push(
     to.require_set_up(archive_policy)
     one = store.begin(engine, store.GNOCCHI, now=now, whole_every_seconds=whole_every_seconds)
     latest = now + protocol.CLOCK_TOLERANCE
+    until = time.monotonic() + seconds
     with concurrent.futures.ThreadPoolExecutor(parallel, "gnocchi") as threads:
         work = _Work(to, archive_policy, latest, threads)
         while True:
@@ -75,11 +83,15 @@ def push(
             work.send(page)
             one = one._replace(after_uuid=last)
             store.advance(engine, store.GNOCCHI, one)
-    ended = sum(_end(to, some) for some in _ended(engine, one))
+            go_on()
+            if time.monotonic() > until:
+                return Sent(whole=one.since_at is None, complete=False, **work.counts)
+    ended = 0
+    for some in _ended(engine, one):
+        ended += _end(to, some)
+        go_on()
     store.finish(engine, store.GNOCCHI, one)
-    done = Sent(whole=one.since_at is None, ended=ended, **work.counts)
-    LOG.info("Sent to Gnocchi: %s", done)
-    return done
+    return Sent(whole=one.since_at is None, complete=True, ended=ended, **work.counts)
 
 
 class _Piece(NamedTuple):

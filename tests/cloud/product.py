@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nova-diskaudit in the cloud, as an operator installs it: API, map of Nova, an agent per host.
+"""nova-diskaudit in the cloud, as an operator installs it: API, periodic work, an agent per host.
 
     with Product(cloud) as product:
         product.disk_audit(tenant.reader).instances()
@@ -35,7 +35,9 @@ AGENT_ROLE = "diskaudit_agent"
 #: test waits for should not take minutes.
 AGENT_INTERVAL = 2
 FULL_CYCLES = 3
-NOVA_INTERVAL = 5
+INTERVAL = 5
+#: Our own limit of what storage may hold for a project.
+HOST_ALLOCATED_GIB = 5
 
 
 class _Program(daemon.Daemon):
@@ -95,7 +97,7 @@ class Agent(_Program):
 
 
 class PeriodicWork(_Program):
-    """The periodic work of the service: the map of Nova, the reconciliation and all else."""
+    """The periodic work of the service: the map of Nova, limits, reconciliation and all else."""
 
     NAME: ClassVar[str] = "diskaudit-reconcile"
 
@@ -154,7 +156,14 @@ class Product:
             "database": {"connection": cloud.database.create_database("diskaudit")},
             "nova": {
                 **credentials(cloud.keystone.url, user.id, user.password, project),
-                "interval": NOVA_INTERVAL,
+                "interval": INTERVAL,
+            },
+            # A project that is new is asked about at Placement once it was added up.
+            "rollup": {"interval": 60},
+            "limits": {
+                "interval": INTERVAL,
+                "limits_interval": INTERVAL,
+                "nova_enforces": True,
             },
             "keystone_authtoken": cloud.authtoken(user),
         }
@@ -166,6 +175,7 @@ class Product:
         self.manage("db", "sync")
         end.enter_context(self.api)
         directory.endpoint(sdk.SERVICE_TYPE, self.api.url, *INTERFACES)
+        self.manage("limits", "register", "--host-allocated-gib", str(HOST_ALLOCATED_GIB))
         self.work = end.enter_context(PeriodicWork(file))
 
     def manage(self, *words: str) -> str:

@@ -6,12 +6,13 @@ from __future__ import annotations
 import openstack.exceptions
 import pytest
 
+from nova_diskaudit.limits import GUEST_USED, HOST_ALLOCATED, NOVA_DISK
 from nova_diskaudit.sdk._proxy import DiskAuditProxy
 from tests.cloud import seen, truth
-from tests.cloud.cloud import Cloud
+from tests.cloud.cloud import LIMITS, Cloud
 from tests.cloud.conftest import SERVERS
-from tests.cloud.product import Product
-from tests.cloud.tenants import Server, Tenant
+from tests.cloud.product import HOST_ALLOCATED_GIB, Product
+from tests.cloud.tenants import GIB, Server, Tenant
 
 NAMES = [plan.name for _, plan in SERVERS]
 
@@ -121,6 +122,33 @@ def test_operators_see_all_of_it_on_its_hosts(
             (storage,) = host.storages
             assert storage["image_cache_bytes"] > 0
             assert storage["leftovers"] == []
+
+    truth.in_time(look)
+
+
+@pytest.mark.parametrize("whose", ["acme", "globex"])
+def test_a_tenants_limits_stand_beside_its_usage(
+    cloud: Cloud,
+    product: Product,
+    servers: dict[str, Server],
+    acme: Tenant,
+    globex: Tenant,
+    whose: str,
+) -> None:
+    """Nova's limit with Placement's claim, and ours with what storage holds; all by Keystone."""
+    me = acme if whose == "acme" else globex
+    mine = [one for one in servers.values() if one.tenant is me]
+
+    def look() -> None:
+        (usage,) = product.disk_audit(me.reader).usages()
+        limits = {one["name"]: one for one in usage.limits}
+        claim = limits[NOVA_DISK]
+        assert (claim["limit_gib"], claim["enforced"]) == (LIMITS[NOVA_DISK], True)
+        assert claim["used_bytes"] == sum(one.plan.flavor.claim_gib for one in mine) * GIB
+        held = limits[HOST_ALLOCATED]
+        assert (held["limit_gib"], held["enforced"]) == (HOST_ALLOCATED_GIB, False)
+        assert held["used_bytes"] == usage.totals["host_allocated_bytes"]
+        assert limits[GUEST_USED]["limit_gib"] is None
 
     truth.in_time(look)
 

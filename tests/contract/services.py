@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from waitress import wasyncore
 
 from nova_diskaudit import protocol
 from nova_diskaudit.api import app
@@ -215,21 +216,20 @@ def central_service(directory: pathlib.Path) -> Iterator[Service]:
     listening = server.listen(application, host="127.0.0.1", port=0, threads=8)
     thread = threading.Thread(target=listening.run, daemon=True)
     thread.start()
-
-    def close() -> None:
-        """In the server's own thread; it ends when nobody is connected any more."""
-        listening.close()
-        for channel in list(listening.active_channels.values()):
-            channel.handle_close()
-
     running.url = f"http://127.0.0.1:{listening.effective_port}"
+
+    def end() -> None:
+        # The loop lasts as long as anything is open, and clients keep their connections.
+        listening.close()
+        wasyncore.close_all(listening._map)
+
     try:
         yield running
     finally:
         # A loop that is awake closes, and its trigger with it, before the trigger is pulled.
         with contextlib.suppress(OSError):
-            listening.trigger.pull_trigger(close)
-        thread.join(5)
+            listening.trigger.pull_trigger(end)
+        thread.join(30)
         assert not thread.is_alive()
         engine.dispose()
 

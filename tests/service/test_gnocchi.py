@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 import pathlib
 import secrets
 import time
@@ -297,6 +298,35 @@ def test_pages_and_requests_of_any_size(
     assert rig.push(4).ended == 14
 
 
+def test_a_pass_is_done_piece_by_piece(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"i{number}" for number in range(5)]
+    for name in names:
+        rig.nova(name, host="a")
+    rig.sees("a", *names, **disks(GIB))
+    monkeypatch.setattr(sink, "_PAGE", 2)
+    some = {"archive_policy": rig.policy, "whole_every_seconds": 1e6}
+    done = [
+        sink.push(rig.engine, rig.to, now=minutes(minute), seconds=0, **some)
+        for minute in range(1, 4)
+    ]
+    assert [(one.instances, one.complete) for one in done] == [(2, False), (2, False), (1, False)]
+    asked: list[int] = []
+
+    class ToldToEnd(Exception):
+        pass
+
+    def go_on() -> None:
+        asked.append(len(asked))
+        raise ToldToEnd
+
+    assert sink.push(rig.engine, rig.to, now=minutes(4), go_on=go_on, **some).complete
+    assert asked == [], "nothing was left"
+    with pytest.raises(ToldToEnd):
+        some["whole_every_seconds"] = 0
+        sink.push(rig.engine, rig.to, now=minutes(5), go_on=go_on, **some)
+    assert rig.push(6).instances == 3, "two were sent before it was told to end"
+
+
 # --- Gnocchi is away --------------------------------------------------------------------------
 
 
@@ -518,11 +548,12 @@ def test_the_commands(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     rig.nova("one", host="a")
     rig.sees("a", "one", **disks(GIB))
     task = ["--config-file", str(rig.conf), "--task", "gnocchi"]
-    assert reconcile.main(task) == 0
-    assert "instances 1, disks 1, measures 7" in capsys.readouterr().out
+    assert reconcile.main([*task, "--format", "json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["tasks"]
+    assert (told["state"], told["facts"]["measures"]) == ("done", 7)
     rig.conf.write_text(rig.conf.read_text().replace("enabled = true", "enabled = false"))
     assert reconcile.main(task) == 2
-    assert "turned off by the configuration" in capsys.readouterr().err
+    assert "turned off" in capsys.readouterr().err
 
 
 def test_a_resource_type_of_an_older_release_is_completed(

@@ -22,7 +22,7 @@ def shown(call: Call) -> Answer:
         nova_complete_at=ledger.state(engine).complete_at if service.nova else None,
         rollup=rollup.state(engine),
         largest=usage.largest(engine, limit=service.metrics_projects, others=exposition.OTHERS),
-        gnocchi_sent_at=sink.sent(engine, sink.GNOCCHI).sent_at,
+        gnocchi_sent_at=sink.sent(engine, sink.GNOCCHI).sent_at if service.gnocchi else None,
     )
     text = exposition.render(numbers, now)
     return Answer(text, content_type=prometheus_client.CONTENT_TYPE_LATEST)

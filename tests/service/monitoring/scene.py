@@ -20,6 +20,7 @@ from nova_diskaudit import conf, findings, health, protocol, record
 from nova_diskaudit.agent.outputs import Outputs
 from nova_diskaudit.reconcile import rollup
 from nova_diskaudit.store import engine as store_engine
+from nova_diskaudit.store import finding as store_finding
 from nova_diskaudit.store import moment, schema, sink, tables
 from nova_diskaudit.store import report as store_report
 from tests import reports
@@ -225,7 +226,7 @@ def _sick(host: str, scrapes: Iterator[int]) -> tuple[Report, Status]:
 
 def _settings(url: str) -> dict[str, dict[str, object]]:
     """As in a cloud: with Keystone and Nova, which nobody asks here."""
-    return {"database": {"connection": url}}
+    return {"database": {"connection": url}, "gnocchi": {"enabled": "true"}}
 
 
 def _fill(engine: sa.Engine) -> None:
@@ -272,6 +273,24 @@ def _fill(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         connection.execute(sa.insert(tables.instance), rows)
         connection.execute(sa.insert(tables.nova_map), [{"id": 1, "complete_at": at}])
+        for name, code in (
+            ("one", "instance-on-two-hosts"),
+            ("two", "instance-without-domain"),
+            ("three", "instance-elsewhere"),
+        ):
+            store_finding.replace(
+                connection,
+                1,
+                "reconcile",
+                [
+                    store_finding.Change(
+                        uuid=reports.uuid_of(name),
+                        before=frozenset(),
+                        now={code: store_finding.severity(code)},
+                    )
+                ],
+                received=at,
+            )
     rollup.run(
         engine,
         now=LONG_AGO,

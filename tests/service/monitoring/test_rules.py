@@ -273,6 +273,21 @@ CASES = {
         {service("findings", code="untrimmed", severity="info"): "900x60"},
         after=16,
     ),
+    "NovaDiskauditInstanceOnTwoHosts": Case(
+        {service("findings", code="instance-on-two-hosts", severity="warning"): "2x60"},
+        {service("findings", code="instance-elsewhere", severity="warning"): "2x60"},
+        after=16,
+    ),
+    "NovaDiskauditInstanceWithoutDomain": Case(
+        {service("findings", code="instance-without-domain", severity="error"): "1x90"},
+        {service("findings", code="instance-not-in-nova", severity="warning"): "1x90"},
+        after=61,
+    ),
+    "NovaDiskauditLeftBehind": Case(
+        {service("findings", code="orphan-disk-file", severity="warning"): "1x1500"},
+        {service("findings", code="claim-mismatch", severity="warning"): "1x1500"},
+        after=1441,
+    ),
     "NovaDiskauditClockSkew": Case(
         {service("findings", code="clock-skew", severity="warning"): "1x90"},
         {service("findings", code="untrimmed", severity="info"): "900x90"},
