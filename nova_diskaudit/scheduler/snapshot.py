@@ -111,8 +111,8 @@ class Reading:
 class Snapshot:
     """Readings by host, and the projects that are past their limit with until when that holds.
 
-    ``unclear``: hosts whose report tells of no storage with Nova's instances. ``unheard``: hosts
-    that Nova asked about and that are not in here.
+    ``unclear``: hosts whose report does not tell what is free for Nova's instances. ``unheard``:
+    hosts that Nova asked about and that are not in here.
     """
 
     __slots__ = ("projects", "readings", "unclear", "unheard")
@@ -186,6 +186,8 @@ def readings(
 ) -> Iterator[tuple[str, Reading | None]]:
     """Each host with the reading of its storage; None when its report does not tell.
 
+    Nor does one tell by which more is free than there is: nobody is to draw servers by it.
+
     Its own report counts before that of a host with the same storage: what a host says about
     itself is believed, and what it says about others only where they are silent.
     """
@@ -209,6 +211,8 @@ def _own(
     made_at = ages.made_at(one.name, one.received_at, now)
     storage = _with_instances(one.storages)
     if storage is None or storage.free_bytes is None or storage.total_bytes is None:
+        return None
+    if storage.free_bytes > storage.total_bytes:
         return None
     identity = storage.identity if storage.kind in _SHARED else (one.name,)
     known = before.get(one.name)

@@ -117,7 +117,7 @@ class Source:
         )
         self._tell_change(
             warning,
-            "hosts whose report tells of no instances_path, no opinion about them",
+            "hosts whose report does not tell what is free for instances, no opinion about them",
             new.unclear,
         )
         self._tell_change(

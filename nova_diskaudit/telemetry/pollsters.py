@@ -36,7 +36,15 @@ class _Pollster(plugin_base.PollsterBase):
     measures: ClassVar[Callable[..., Iterator[Measure]]]
 
     def setup_environment(self) -> None:
-        options.register(self.conf)
+        """
+        :raises ValueError: for an option that cannot be used. Ceilometer goes on without this
+            pollster, and says why only at level DEBUG.
+        """
+        try:
+            options.register(self.conf)
+        except ValueError as error:
+            LOG.error("No samples of %s: [%s] %s", self.NAME, options.GROUP.name, error)
+            raise
 
     @property
     def default_discovery(self) -> str:

@@ -386,7 +386,7 @@ def nothing_allowed(
 
 
 def _is_past(product: Product, auditor: DiskAuditProxy, tenant: Tenant) -> None:
-    product.reconcile("limits", "rollup")
+    product.reconcile("limits", "roll-up")
     known = {one.project_id: one.limits for one in auditor.usages()}
     (limit,) = (one for one in known[tenant.project] if one["name"] == limits.HOST_ALLOCATED)
     assert limit["limit_gib"] == 0 and limit["used_bytes"] > 0, limit

@@ -6,7 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-#: As ``nova/cmd/scheduler.py`` begins, and then what the thread of the keeper imports.
+#: As ``nova/cmd/scheduler.py`` begins, then what the thread of the keeper imports, and Nova's API.
 _PROGRAM = """
 import nova.monkey_patch
 nova.monkey_patch.patch(backend="threading")
@@ -17,7 +17,8 @@ from nova_diskaudit.scheduler import filters, weights
 before = set(sys.modules)
 print("network", sorted({"openstack", "nova_diskaudit.sdk"} & before))
 filters.ActualDiskFilter(), weights.ActualDiskWeigher()
-from nova_diskaudit.scheduler import source
+from nova_diskaudit.scheduler import extra_specs, source
+extra_specs.register()
 look = source.Source(nova.conf.CONF)
 try:
     look()

@@ -95,6 +95,8 @@ def test_of_several_the_one_with_least_counts() -> None:
         (storage(instances_path=None),),
         (storage(free_bytes=None),),
         (storage(total_bytes=None),),
+        # More than there is.
+        (storage(free_bytes=1001 * GIB),),
         # One of two that tells nothing could be the fuller one.
         (storage(), storage(identity="x", free_bytes=None)),
     ],

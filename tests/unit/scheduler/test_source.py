@@ -65,8 +65,8 @@ def test_a_look_tells_who_is_full(service: Service, caplog: pytest.LogCaptureFix
     assert [one.getMessage() for one in caplog.records if one.name == source.__name__] == [
         "Disk audit: the figures of 2 hosts are known",
         "Disk audit: 1 hosts too full for new servers: full",
-        "Disk audit: 1 hosts whose report tells of no instances_path, no opinion about them: "
-        "elsewhere",
+        "Disk audit: 1 hosts whose report does not tell what is free for instances, no opinion "
+        "about them: elsewhere",
     ]
 
 
