@@ -36,9 +36,10 @@ class _Pollster(plugin_base.PollsterBase):
     measures: ClassVar[Callable[..., Iterator[Measure]]]
 
     def setup_environment(self) -> None:
-        """
-        :raises ValueError: for an option that cannot be used. Ceilometer goes on without this
-            pollster, and says why only at level DEBUG.
+        """Begin with the options, or not at all.
+
+        :raises ValueError: for one that cannot be used. Ceilometer goes on without this pollster,
+            and says why only at level DEBUG.
         """
         try:
             options.register(self.conf)
