@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import keystoneauth1.exceptions
 import keystoneauth1.session
 import openstack.connection
-import openstack.exceptions
 import requests
 from keystoneauth1 import loading
 from oslo_config import cfg
@@ -34,17 +33,6 @@ _GROUP = disk_audit.GROUP.name
 _PAGE = 200
 _MOST_HOSTS = 200_000
 _SHOWN = 10
-
-#: What goes wrong on the way to the service, whoever is to blame.
-ERRORS = (
-    ConfigurationError,
-    cfg.Error,
-    keystoneauth1.exceptions.ClientException,
-    openstack.exceptions.SDKException,
-    requests.RequestException,
-    OSError,
-    ValueError,
-)
 
 
 class Source:
@@ -67,7 +55,11 @@ class Source:
     def __call__(self) -> Snapshot:
         """Look now.
 
-        :raises ERRORS: in which case the last snapshot stands, and grows old.
+        The last snapshot stands, and grows old, when this raises.
+
+        :raises ConfigurationError: for options that are missing or cannot be used.
+        :raises openstack.exceptions.SDKException: when the service does not answer as it should.
+        :raises keystoneauth1.exceptions.ClientException: the same, or Keystone.
         """
         now = Moment(time.monotonic(), datetime.datetime.now(datetime.UTC))
         try:
