@@ -362,26 +362,21 @@ def test_while_the_service_is_away_nova_schedules_as_ever(
 def nothing_allowed(
     cloud: Cloud, product: Product, auditor: DiskAuditProxy, initech: Tenant, no_scheduler: None
 ) -> Iterator[None]:
-    """Keystone's limit of what storage may hold: 0 GiB for one project, none for the others."""
-    (service,) = cloud.admin.identity.services(type="disk-audit")
+    """Keystone's limit of what storage may hold: 0 GiB for one project, not for the others."""
     session, url = cloud.system_admin, cloud.keystone.url
-    name = {"service_id": service.id, "resource_name": limits.HOST_ALLOCATED}
-    answer = session.post(
-        f"{url}/registered_limits",
-        json={"registered_limits": [{**name, "default_limit": -1, "region_id": None}]},
-    )
-    registered = answer.json()["registered_limits"][0]["id"]
-    answer = session.post(
-        f"{url}/limits",
-        json={"limits": [{**name, "project_id": initech.project, "resource_limit": 0}]},
-    )
+    answer = session.get(f"{url}/registered_limits?resource_name={limits.HOST_ALLOCATED}")
+    (registered,) = answer.json()["registered_limits"]
+    limit = {name: registered[name] for name in ("service_id", "region_id", "resource_name")} | {
+        "project_id": initech.project,
+        "resource_limit": 0,
+    }
+    answer = session.post(f"{url}/limits", json={"limits": [limit]})
     own = answer.json()["limits"][0]["id"]
     try:
         truth.in_time(lambda: _is_past(product, auditor, initech))
         yield
     finally:
         session.delete(f"{url}/limits/{own}")
-        session.delete(f"{url}/registered_limits/{registered}")
         product.reconcile("limits")
 
 
