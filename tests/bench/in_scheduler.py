@@ -5,6 +5,7 @@ but what is installed there. Prints JSON: lists of seconds by what was measured.
 
 from __future__ import annotations
 
+import gc
 import json
 import statistics
 import sys
@@ -130,6 +131,7 @@ def requests(snapshot: Snapshot, rounds: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(rounds):
         for name, job in jobs.items():
+            gc.collect()  # so that no job pays for the garbage of the one before
             begun = time.thread_time()
             job()
             found[name].append(time.thread_time() - begun)

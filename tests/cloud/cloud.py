@@ -65,14 +65,29 @@ class Host:
         """The directory of its servers' disks."""
         return instances_of(self.hypervisor)
 
+    @property
+    def saves(self) -> pathlib.Path:
+        """The directory of what libvirt saves of suspended servers."""
+        return saves_of(self.hypervisor)
+
+
+def _disk_of(hypervisor: Hypervisor) -> pathlib.Path:
+    return hypervisor.workdir / "disk"
+
 
 def instances_of(hypervisor: Hypervisor) -> pathlib.Path:
     """Where Nova keeps disks on a host: the same path for libvirtd, QEMU and nova-compute."""
-    return hypervisor.workdir / "instances"
+    return _disk_of(hypervisor) / "instances"
 
 
-def _own_filesystem(path: pathlib.Path) -> None:
-    """A directory with a file system of its own, as the disks of a host have."""
+def saves_of(hypervisor: Hypervisor) -> pathlib.Path:
+    """Where libvirt saves what servers had in memory; libvirt itself knows it by its usual name."""
+    return _disk_of(hypervisor) / "save"
+
+
+def _make_disk(hypervisor: Hypervisor) -> None:
+    """One file system of a host's own, for its servers and for what libvirt saves of them."""
+    path = _disk_of(hypervisor)
     path.mkdir()
     image = path.with_suffix(".ext4")
     with image.open("wb") as file:
@@ -80,6 +95,11 @@ def _own_filesystem(path: pathlib.Path) -> None:
     # Few inodes, for each of them is written.
     place.run("mkfs.ext4", "-q", "-m", "0", "-i", str(2**20), str(image))
     place.run("mount", "-o", "loop", str(image), str(path))
+    instances_of(hypervisor).mkdir()
+    saves_of(hypervisor).mkdir()
+    usual = hypervisor.directory / "lib/qemu/save"
+    usual.rmdir()
+    usual.symlink_to(saves_of(hypervisor))
 
 
 class Cloud:
@@ -222,7 +242,7 @@ class Cloud:
     def _start_computes(self) -> None:
         def start(name: str) -> Host:
             hypervisor = self._hypervisors[name]
-            _own_filesystem(instances_of(hypervisor))
+            _make_disk(hypervisor)
             compute = nova.Compute(
                 self.surroundings,
                 host=name,
