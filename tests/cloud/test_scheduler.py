@@ -198,10 +198,11 @@ def delete(server: str | Server, owner: Tenant | None = None) -> None:
     uuid = server if isinstance(server, str) else server.id
     whose = owner if isinstance(server, str) else server.tenant
     assert whose is not None
-    whose.connection.compute.delete_server(uuid)
-    whose.connection.compute.wait_for_delete(
-        whose.connection.compute.get_server(uuid), interval=1, wait=truth.LONG
-    )
+    compute = whose.connection.compute
+    # One that found no host is gone at once.
+    found = compute.get_server(uuid)
+    compute.delete_server(found)
+    compute.wait_for_delete(found, interval=1, wait=truth.LONG)
 
 
 def landed(cloud: Cloud, owner: Tenant) -> str | None:
