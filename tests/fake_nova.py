@@ -112,6 +112,7 @@ class FakeNova:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
         path = environ["PATH_INFO"].removeprefix("/v2.1")
+        self.methods.add(environ["REQUEST_METHOD"])
         query = dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", "")))
         if path in ("", "/"):
             return self._discovery(start_response)

@@ -24,7 +24,7 @@ import msgspec
 from oslo_config import cfg
 
 from nova_diskaudit import conf as configuration
-from nova_diskaudit import notify
+from nova_diskaudit import notify, signals
 from nova_diskaudit.agent import schedule
 from nova_diskaudit.agent.debounce import Debounce
 from nova_diskaudit.agent.events import Listener
@@ -109,10 +109,10 @@ class Agent:
         self._cycles = threading.Thread(target=self._run_cycles, name="cycles", daemon=True)
         self._apply(conf)
 
-    def run(self) -> int:
+    def run(self, inbox: signals.Inbox) -> int:
         """Until SIGTERM or SIGINT; 0 when it ended as it was told to.
 
-        The caller has blocked :data:`SIGNALS` before it started any thread.
+        :param inbox: where :data:`SIGNALS` come in.
         """
         self._outputs.start()
         threads = [
@@ -129,7 +129,7 @@ class Agent:
         LOG.info("Auditing %s as %s", configuration.settings(self._conf).uri, self.host)
         self._tell("READY=1")
         try:
-            return self._wait(threads)
+            return self._wait(inbox, threads)
         finally:
             self._tell("STOPPING=1")
             self._close(threads)
@@ -176,10 +176,10 @@ class Agent:
 
     # --- the main thread ----------------------------------------------------------------------
 
-    def _wait(self, threads: list[threading.Thread]) -> int:
+    def _wait(self, inbox: signals.Inbox, threads: list[threading.Thread]) -> int:
         ping_seconds = notify.watchdog_seconds(os.environ) or _LOOK_SECONDS
         while True:
-            received = signal.sigtimedwait(SIGNALS, ping_seconds)
+            received = signals.wait(inbox, ping_seconds)
             if received is None:
                 dead = [t.name for t in (self._cycles, *threads) if not t.is_alive()]
                 if dead:
@@ -187,12 +187,12 @@ class Agent:
                     return 1
                 if self._is_moving():
                     self._tell("WATCHDOG=1")
-            elif received.si_signo == signal.SIGHUP:
+            elif received == signal.SIGHUP:
                 self._tell(notify.reloading())
                 self._read_again()
                 self._tell("READY=1")
             else:
-                LOG.info("Ending: %s", signal.Signals(received.si_signo).name)
+                LOG.info("Ending: %s", received.name)
                 return 0
 
     def _is_moving(self) -> bool:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import time
-from typing import Literal, TypeVar
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 import openstack.connection
@@ -16,15 +17,19 @@ from nova_diskaudit.cloud.connection import translated
 _T = TypeVar("_T")
 
 #: Placement and Keystone tell of ten thousand hosts or projects in one answer without pages, at
-#: about 1 KiB each.
+#: about 1 KiB each; a page of Nova's has a thousand servers, at about 5 KiB each.
 MAX_BYTES = 64 * 2**20
 #: Each read has the timeout of the connection; a service may not drip for longer than this.
 MAX_SECONDS = 300.0
 _CHUNK = 2**16
 
 
-Service = Literal["identity", "placement"]
-_NAMES: dict[Service, str] = {"identity": "Keystone", "placement": "Placement"}
+Service = Literal["compute", "identity", "placement"]
+_NAMES: dict[Service, str] = {
+    "compute": "Nova",
+    "identity": "Keystone",
+    "placement": "Placement",
+}
 
 
 class Refused(CloudError):
@@ -33,6 +38,13 @@ class Refused(CloudError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Answer(NamedTuple):
+    """What was answered, as it came."""
+
+    data: bytes
+    headers: Mapping[str, str]
 
 
 class _Said(msgspec.Struct):
@@ -58,6 +70,27 @@ def ask(
     :raises Refused: for an answer that is an error.
     :raises CloudError: when it is away, or its answer is too long, too slow or not understood.
     """
+    found = fetch(
+        connection, service, method, path, params=params, json=json, microversion=microversion
+    )
+    return decode(found.data, type, service)
+
+
+def fetch(
+    connection: openstack.connection.Connection,
+    service: Service,
+    method: str,
+    path: str,
+    *,
+    params: dict[str, str] | None = None,
+    json: object = None,
+    microversion: str | None = None,
+) -> Answer:
+    """What ``service`` answers, unread.
+
+    :raises Refused: for an answer that is an error.
+    :raises CloudError: when it is away, or its answer is too long or too slow.
+    """
     name = _NAMES[service]
     with translated():
         # Who asks openstacksdk for a service may make it ask for the service's versions.
@@ -70,7 +103,18 @@ def ask(
         raise Refused(
             f"{name} answered {response.status_code} to {method} {path}{why}", response.status_code
         )
-    return _decode(data, type, name)
+    return Answer(data, response.headers)
+
+
+def decode(data: bytes, type: type[_T], service: Service) -> _T:
+    """An answer's body as ``type``.
+
+    :raises CloudError: when it is not understood.
+    """
+    try:
+        return msgspec.json.decode(data, type=type)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise CloudError(f"an answer of {_NAMES[service]} is not understood: {error}") from None
 
 
 def _read(response: requests.Response, name: str, path: str) -> bytes:
@@ -86,13 +130,6 @@ def _read(response: requests.Response, name: str, path: str) -> bytes:
                 raise CloudError(f"the answer of {name} to {path} takes too long")
             chunks.append(chunk)
     return b"".join(chunks)
-
-
-def _decode(data: bytes, type: type[_T], name: str) -> _T:
-    try:
-        return msgspec.json.decode(data, type=type)
-    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        raise CloudError(f"an answer of {name} is not understood: {error}") from None
 
 
 def _reason(data: bytes) -> str:

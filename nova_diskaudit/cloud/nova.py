@@ -11,15 +11,11 @@ from __future__ import annotations
 import datetime
 import email.utils
 from collections.abc import Iterator
-from typing import Any, TypeVar
 
 import msgspec
 import openstack.connection
 
-from nova_diskaudit.cloud import CloudError
-from nova_diskaudit.cloud.connection import translated
-
-_T = TypeVar("_T")
+from nova_diskaudit.cloud import CloudError, answer
 
 #: Stein. Cells that are down are told since then; the flavor is in a server since 2.47, and
 #: migrations have pages since 2.59.
@@ -78,6 +74,7 @@ class Server(msgspec.Struct, frozen=True):
 class Migration(msgspec.Struct, frozen=True):
     """A migration, resize or evacuation that is open. A destination may not be chosen yet."""
 
+    uuid: str
     instance_uuid: str
     source_compute: str | None = None
     dest_compute: str | None = None
@@ -109,14 +106,6 @@ class _Migrations(msgspec.Struct):
     migrations_links: list[_Link] = []
 
 
-class _MigrationId(msgspec.Struct):
-    uuid: str
-
-
-class _MigrationIds(msgspec.Struct):
-    migrations: list[_MigrationId]
-
-
 class _Service(msgspec.Struct):
     host: str
     status: str
@@ -140,7 +129,7 @@ class Nova:
         :raises CloudError:
         """
         data, date = self._get("/os-services", {"binary": "nova-compute"})
-        found = _decode(data, _Services)
+        found = answer.decode(data, _Services, "compute")
         hosts = sorted(one.host for one in found.services if one.status == "UNKNOWN")
         if date is None:
             told = [_utc(one.updated_at) for one in found.services if one.updated_at is not None]
@@ -162,7 +151,7 @@ class Nova:
             query["soft_deleted"] = "true"
         for _ in range(_MAX_PAGES):
             data, _date = self._get("/servers/detail", query)
-            page = _decode(data, _Servers)
+            page = answer.decode(data, _Servers, "compute")
             if any(one.host is msgspec.UNSET and not one.is_partial for one in page.servers):
                 raise CloudError(
                     "these credentials may not see on which host an instance is "
@@ -183,38 +172,33 @@ class Nova:
             query = {"status": status, "limit": str(_PAGE)}
             for _ in range(_MAX_PAGES):
                 data, _date = self._get("/os-migrations", query)
-                page = _decode(data, _Migrations)
+                page = answer.decode(data, _Migrations, "compute")
                 yield from page.migrations
                 if not page.migrations or not _continues(page.migrations_links):
                     break
-                query["marker"] = _decode(data, _MigrationIds).migrations[-1].uuid
+                query["marker"] = page.migrations[-1].uuid
 
     def _get(self, path: str, query: dict[str, str]) -> tuple[bytes, datetime.datetime | None]:
-        with translated():
-            answer: Any = self._connection.compute.get(
-                path, params=query, microversion=_MICROVERSION
-            )
-        if answer.status_code != 200:
-            raise CloudError(f"Nova answered {answer.status_code} to {path}")
-        date = answer.headers.get("Date")
+        told = answer.fetch(
+            self._connection,
+            "compute",
+            "GET",
+            path,
+            params=query,
+            microversion=_MICROVERSION,
+        )
+        date = told.headers.get("Date")
         if date is None:
-            return answer.content, None
+            return told.data, None
         try:
             when = email.utils.parsedate_to_datetime(date)
         except (TypeError, ValueError):
             raise CloudError(f"the date of an answer of Nova is none: {date[:40]!r}") from None
-        return answer.content, _utc(when)
+        return told.data, _utc(when)
 
 
 def _utc(when: datetime.datetime) -> datetime.datetime:
     return when.replace(tzinfo=when.tzinfo or datetime.UTC)
-
-
-def _decode(data: bytes, type: type[_T]) -> _T:
-    try:
-        return msgspec.json.decode(data, type=type)
-    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        raise CloudError(f"an answer of Nova is not understood: {error}") from None
 
 
 def _continues(links: list[_Link]) -> bool:

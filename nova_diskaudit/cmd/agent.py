@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 
 from nova_diskaudit.conf import ConfigurationError, read
@@ -15,14 +14,12 @@ def main() -> int:
     where = "nova-diskaudit-agent"
     try:
         conf = read(words, where=where)
-        from nova_diskaudit import notify
+        from nova_diskaudit import notify, signals
         from nova_diskaudit.agent import service
 
-        # Before any thread is started: every thread and lane inherits it, so that only the main
-        # thread, which waits for them, is told.
-        signal.pthread_sigmask(signal.SIG_BLOCK, service.SIGNALS)
+        inbox = signals.listen(service.SIGNALS)
         agent = service.Agent(conf, reload=lambda: read(words, where=where), tell=notify.notify)
-        return agent.run()
+        return agent.run(inbox)
     except ConfigurationError as error:
         print(f"nova-diskaudit-agent: {error}", file=sys.stderr)
         return 2

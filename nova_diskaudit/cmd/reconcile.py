@@ -16,7 +16,7 @@ import sys
 import uuid
 from typing import Any, NoReturn
 
-from nova_diskaudit import notify
+from nova_diskaudit import notify, signals
 from nova_diskaudit.conf import ConfigurationError
 from nova_diskaudit.render import progress
 
@@ -205,22 +205,21 @@ def _list(database: Any, jobs: list[Any], arguments: argparse.Namespace) -> int:
 def _forever(database: Any, jobs: list[Any]) -> int:
     from nova_diskaudit.reconcile import runner
 
-    # Before any thread is started: they inherit it, so that only this one is told.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    inbox = signals.listen(_SIGNALS)
     keeper = runner.Keeper(database, jobs, clock=_now)
     keeper.start()
     notify.notify("READY=1\n" + notify.status(", ".join(job.name for job in jobs)))
     try:
-        return _wait(keeper)
+        return _wait(inbox, keeper)
     finally:
         notify.notify("STOPPING=1")
         keeper.close(_CLOSE_SECONDS)
 
 
-def _wait(keeper: Any) -> int:
+def _wait(inbox: signals.Inbox, keeper: Any) -> int:
     ping_seconds = notify.watchdog_seconds(os.environ) or _LOOK_SECONDS
     while True:
-        if signal.sigtimedwait(_SIGNALS, ping_seconds) is not None:
+        if signals.wait(inbox, ping_seconds) is not None:
             return 0
         dead = keeper.dead()
         if dead:

@@ -16,6 +16,10 @@ from typing import NamedTuple
 from nova_diskaudit.cloud import placement
 from nova_diskaudit.store import allocation, moment, task
 
+# What one transaction writes, but for what one provider promised.
+_PROVIDERS_AT_ONCE = 20
+_PROMISES_AT_ONCE = 1000
+
 
 class Pass(NamedTuple):
     """What became of one pass."""
@@ -51,28 +55,29 @@ def refresh(
     ]
     asked = changed = 0
     gone = [known.id for uuid, known in before.items() if uuid not in found]
+    waiting: list[allocation.Told] = []
     for one in due:
         lease.go_on()
         at = moment.of(lease.clock())
         told = cloud.allocations(one.uuid)
         asked += 1
         tell("providers of Placement", asked, len(due))
-        if told is None:
-            if one.uuid in before:
-                gone.append(before[one.uuid].id)
-            continue
-        changed += allocation.put(
-            lease,
-            one.uuid,
-            one.name,
-            generation=told.generation,
-            fetched_at=at,
-            disk_gb={
+        if told is not None:
+            disk_gb = {
                 uuid: consumer.disk_gb
                 for uuid, consumer in told.consumers.items()
                 if consumer.disk_gb > 0
-            },
-        )
+            }
+            waiting.append(allocation.Told(one.uuid, one.name, told.generation, at, disk_gb))
+        elif one.uuid in before:
+            gone.append(before[one.uuid].id)
+        if len(waiting) == _PROVIDERS_AT_ONCE or (
+            sum(len(other.disk_gb) for other in waiting) > _PROMISES_AT_ONCE
+        ):
+            changed += allocation.put(lease, waiting)
+            waiting = []
+    if waiting:
+        changed += allocation.put(lease, waiting)
     allocation.forget(lease, gone)
     allocation.completed(lease, begun=begun)
     return Pass(len(found), asked, changed)

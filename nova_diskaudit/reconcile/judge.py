@@ -64,7 +64,6 @@ class Sighting(NamedTuple):
     """A host's word about an instance."""
 
     host: Host
-    since_at: int
     #: by the domain's own metadata
     project_id: str | None
     virtual_bytes: int
@@ -232,18 +231,9 @@ def _place(sighting: Sighting, instance: Instance, world: World) -> str:
         return _UNKNOWN
     if host.name in (instance.host, instance.other_host):
         return _HOME
-    if is_open(instance) or not _is_settled(sighting, world):
+    if is_open(instance) or not _sees(sighting.host, world):
         return _UNKNOWN
     return _WRONG if _saw_after(host, instance.moved_at) else _UNKNOWN
-
-
-def _is_settled(sighting: Sighting, world: World) -> bool:
-    """Whether Nova was asked since the host told of it for the first time, and since its report."""
-    return (
-        _sees(sighting.host, world)
-        and world.nova_at is not None
-        and sighting.since_at < world.nova_at
-    )
 
 
 def of_place(
@@ -280,7 +270,7 @@ def _of_unknown(sighting: Sighting, instance: Instance | None, world: World) -> 
         # A domain that says nothing of Nova is not Nova's, and no surprise.
         return Verdict({})
     unknown = Verdict({}, frozenset({NOT_IN_NOVA}))
-    if not _is_settled(sighting, world):
+    if not _sees(sighting.host, world):
         return unknown
     if instance is None:
         return Verdict({NOT_IN_NOVA: "Nova does not know it"})
@@ -320,6 +310,8 @@ def of_claim(
     claimed = sum(claim.disk_gb for claim in claims)
     if claimed == _gib(sighting.virtual_bytes) and len(claims) <= 1:
         return Verdict({}), nothing
+    if any(one.fetched_at > world.nova_at for one in claims):
+        return unknown, nothing
     old = frozenset(one.provider_id for one in claims if one.fetched_at < instance.seen_at)
     if old:
         # Nova may have ended the promise since, and that leaves no trace in a generation.

@@ -18,7 +18,7 @@ from nova_diskaudit import protocol
 from nova_diskaudit.reconcile import judge
 from nova_diskaudit.store import allocation, compare, finding, moment, task
 
-_HOSTS_AT_ONCE = 50
+_HOSTS_AT_ONCE = 100
 #: Rows of findings that one transaction writes; of one host it may be more.
 _ROWS_AT_ONCE = 500
 
@@ -66,6 +66,7 @@ def run(
         placement_at=clocks.placement_at if placement_answers else None,
     )
     shared = compare.shared(lease.engine, fresh_since=world.stale_before)
+    doubled = compare.doubled(lease.engine)
     ids = compare.host_ids(lease.engine)
     total = Pass()
     doubted: set[int] = set()
@@ -73,7 +74,7 @@ def run(
     for begin in range(0, len(ids), _HOSTS_AT_ONCE):
         lease.go_on()
         some = ids[begin : begin + _HOSTS_AT_ONCE]
-        part = _Part(lease.engine, some[0], some[-1], world, shared)
+        part = _Part(lease.engine, some[0], some[-1], world, shared, doubled)
         for settled in part.settled():
             writer.put(settled)
         doubted |= part.doubted
@@ -120,11 +121,20 @@ class _Part:
         last: int,
         world: judge.World,
         shared: Mapping[str, compare.Shared],
+        doubled: Mapping[int, frozenset[str]],
     ) -> None:
         self._engine, self._world, self._shared = engine, world, shared
-        self._slice = compare.of_hosts(engine, first, last, shared=shared, codes=judge.CODES)
+        self._slice = compare.of_hosts(
+            engine,
+            first,
+            last,
+            stale_before=world.stale_before,
+            shared=shared,
+            doubled=doubled,
+            codes=judge.CODES,
+        )
         self.hosts = {row.id: _host(row) for row in self._slice.hosts}
-        self.instances = len(self._slice.sightings)
+        self.instances = self._slice.sighted
         self.doubted: set[int] = set()
         self.appeared = self.renewed = self.cleared = 0
         self._verdicts: defaultdict[Subject, list[judge.Verdict]] = defaultdict(list)
@@ -151,7 +161,7 @@ class _Part:
         others: defaultdict[Subject, list[judge.Sighting]] = defaultdict(list)
         for row in self._slice.others:
             # Of a domain elsewhere nothing matters but where it is.
-            one = judge.Sighting(_host(row), row.since_at, None, 0, 0)
+            one = judge.Sighting(_host(row), None, 0, 0)
             others[row.mine, row.uuid].append(one)
         claims: defaultdict[str, list[judge.Claim]] = defaultdict(list)
         for row in self._slice.claims:
@@ -160,9 +170,7 @@ class _Part:
         differing: dict[Subject, tuple[judge.Difference, judge.Instance]] = {}
         for row in self._slice.sightings:
             subject, host, instance = (row.host_id, row.uuid), self.hosts[row.host_id], _nova(row)
-            sighting = judge.Sighting(
-                host, row.since_at, row.project_id, row.virtual_bytes, row.virtual_unknown
-            )
+            sighting = judge.Sighting(host, row.project_id, row.virtual_bytes, row.virtual_unknown)
             self._say(subject, judge.of_host(host, self._world))
             elsewhere = others.get(subject, ())
             self._say(subject, judge.of_place(sighting, elsewhere, instance, self._world))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Placement allocated, by provider and consumer, as far as it was told.
 
-Written by who holds the lease of the task. What a provider promised is replaced in one transaction.
+Written by who holds the lease of the task. What a provider promised is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -47,35 +47,46 @@ def providers(engine: sa.Engine) -> dict[str, Provider]:
     return {uuid: Provider(*rest) for uuid, *rest in rows}
 
 
-def put(
-    lease: task.Lease,
-    uuid: str,
-    name: str,
-    *,
-    generation: int,
-    fetched_at: int,
-    disk_gb: Mapping[str, int],
-) -> int:
-    """All that a provider promised, in GiB by consumer; how many of them changed.
+class Told(NamedTuple):
+    """All that a provider promised, in GiB by consumer."""
 
-    :param fetched_at: a moment before it was told.
+    uuid: str
+    name: str
+    generation: int
+    #: a moment before it was told
+    fetched_at: int
+    disk_gb: Mapping[str, int]
+
+
+def put(lease: task.Lease, told: Iterable[Told]) -> int:
+    """Write what these promised, in one transaction; how many promises changed.
+
     :raises nova_diskaudit.store.task.LeaseLost:
     :raises nova_diskaudit.store.errors.StoreError:
     """
+    wanted = list(told)
 
     def write(connection: sa.Connection) -> int:
         lease.hold(connection)
-        values = {"name": name, "generation": generation, "fetched_at": fetched_at}
-        found = connection.scalar(sa.select(provider.c.id).where(provider.c.uuid == uuid))
-        if found is None:
-            done = connection.execute(sa.insert(provider), {"uuid": uuid, **values})
-            assert done.inserted_primary_key is not None
-            found = done.inserted_primary_key[0]
-        else:
-            connection.execute(sa.update(provider).where(provider.c.id == found).values(values))
-        return _replace(connection, found, disk_gb)
+        return sum(_put(connection, one) for one in wanted)
 
     return transaction.write(lease.engine, write)
+
+
+def _put(connection: sa.Connection, told: Told) -> int:
+    values = {
+        "name": told.name,
+        "generation": told.generation,
+        "fetched_at": told.fetched_at,
+    }
+    found = connection.scalar(sa.select(provider.c.id).where(provider.c.uuid == told.uuid))
+    if found is None:
+        done = connection.execute(sa.insert(provider), {"uuid": told.uuid, **values})
+        assert done.inserted_primary_key is not None
+        found = done.inserted_primary_key[0]
+    else:
+        connection.execute(sa.update(provider).where(provider.c.id == found).values(values))
+    return _replace(connection, found, told.disk_gb)
 
 
 def _replace(connection: sa.Connection, provider_id: int, disk_gb: Mapping[str, int]) -> int:

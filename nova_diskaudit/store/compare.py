@@ -48,6 +48,49 @@ _HOST = (
     host.c.received_at,
     host.c.codes,
     host.c.service_codes,
+    host.c.instances,
+)
+
+
+_SIGHTING = (
+    sighting.c.host_id,
+    sighting.c.uuid,
+    sighting.c.project_id,
+    sighting.c.virtual_bytes,
+    sighting.c.virtual_unknown,
+    sighting.c.service_codes,
+)
+_SIGHTED = host.join(sighting, sighting.c.host_id == host.c.id).outerjoin(
+    instance, instance.c.uuid == sighting.c.uuid
+)
+_GIB = 2**30
+
+_OTHER, _OTHER_HOST = sighting.alias("other"), host.alias("other_host")
+_MINE = sighting.c.host_id
+_OTHERS = sa.select(
+    _MINE.label("mine"), sighting.c.uuid, *(_OTHER_HOST.c[column.name] for column in _HOST)
+).select_from(
+    sighting.join(
+        _OTHER,
+        sa.and_(_OTHER.c.uuid == sighting.c.uuid, _OTHER.c.host_id != sighting.c.host_id),
+    ).join(_OTHER_HOST, _OTHER_HOST.c.id == _OTHER.c.host_id)
+)
+_CLAIMS = sa.select(
+    allocations.c.uuid,
+    allocations.c.provider_id,
+    allocations.c.disk_gb,
+    provider.c.name,
+    provider.c.fetched_at,
+).select_from(allocations.join(provider, provider.c.id == allocations.c.provider_id))
+_MISSING = (
+    sa.select(host.c.id.label("host_id"), instance.c.uuid, *_INSTANCE)
+    .select_from(
+        host.join(instance, instance.c.host == host.c.name).outerjoin(
+            sighting,
+            sa.and_(sighting.c.host_id == host.c.id, sighting.c.uuid == instance.c.uuid),
+        )
+    )
+    .where(instance.c.deleted_at.is_(None), sighting.c.uuid.is_(None))
 )
 
 
@@ -59,12 +102,19 @@ class Clocks(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """All that is known of some hosts, as rows; columns of Nova's word are null without it."""
+    """What is strange about some hosts, and what is needed to judge it; Nova's columns are null
+    where it does not know an instance.
+
+    A sighting that everybody confirms (Nova has it there and nowhere else, Placement was promised
+    what its disks have, its host is not silent, and nothing is noted of it) is left out: nothing
+    can be found of it.
+    """
 
     hosts: Sequence[sa.Row[Any]]
-    #: sightings, with Nova's word about each
+    #: how many sightings there are in all
+    sighted: int
     sightings: Sequence[sa.Row[Any]]
-    #: other sightings of the same instances, with their hosts; ``uuid`` and ``mine`` tell whose
+    #: other sightings of the same instances, with their hosts; ``mine`` is the host that is judged
     others: Sequence[sa.Row[Any]]
     #: what Placement promised these instances
     claims: Sequence[sa.Row[Any]]
@@ -132,25 +182,80 @@ def shared(engine: sa.Engine, *, fresh_since: int) -> dict[str, Shared]:
     return {key: Shared(eye.get(key), frozenset(found)) for key, found in names.items()}
 
 
+def doubled(engine: sa.Engine) -> dict[int, frozenset[str]]:
+    """Instances that several hosts sight, or several providers promised something: UUIDs, by the
+    id of each host that sights them.
+
+    Once for all hosts, and in the order of an index: to look for each instance whether there is
+    another such row costs more than all the rest.
+
+    :raises nova_diskaudit.store.errors.StoreError:
+    """
+    found: dict[int, set[str]] = {}
+    with transaction.read(engine) as connection:
+        for table in (sighting, allocations):
+            several = (
+                sa.select(table.c.uuid)
+                .group_by(table.c.uuid)
+                .having(sa.func.count() > 1)
+                .subquery("several")
+            )
+            statement = sa.select(sighting.c.host_id, sighting.c.uuid).select_from(
+                several.join(sighting, sighting.c.uuid == several.c.uuid)
+            )
+            for host_id, uuid in connection.execute(trust.in_order(statement)):
+                found.setdefault(host_id, set()).add(uuid)
+    return {host_id: frozenset(uuids) for host_id, uuids in found.items()}
+
+
 def of_hosts(
     engine: sa.Engine,
     first: int,
     last: int,
     *,
+    stale_before: int,
     shared: Mapping[str, Shared],
+    doubled: Mapping[int, frozenset[str]],
     codes: Iterable[str],
 ) -> Slice:
-    """All that is known of the hosts with ids from ``first`` to ``last``.
+    """What has to be known to judge the hosts with ids from ``first`` to ``last``.
 
+    :param stale_before: a report that was received before is old.
     :param shared: what the function of that name gave.
+    :param doubled: as well.
     :param codes: findings that are wanted.
     :raises nova_diskaudit.store.errors.StoreError:
     """
+    between = host.c.id.between(first, last)
     with transaction.read(engine, snapshot=True) as connection:
-        found: dict[str, Any] = {
-            name: connection.execute(trust.in_order(statement)).all()
-            for name, statement in _statements(first, last, sorted(codes)).items()
-        }
+
+        def rows(statement: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+            return connection.execute(trust.in_order(statement)).all()
+
+        hosts = rows(sa.select(*_HOST).where(between).order_by(host.c.id))
+        findings = rows(
+            sa.select(finding.c.host_id, finding.c.uuid, finding.c.code, finding.c.message).where(
+                finding.c.host_id.between(first, last),
+                finding.c.origin == "reconcile",
+                finding.c.code.in_(sorted(codes)),
+            )
+        )
+        found = {(row.host_id, row.uuid): row for row in rows(_strange(first, last, stale_before))}
+        more = sorted({uuid for row in hosts for uuid in doubled.get(row.id, ())})
+        for begin in range(0, len(more), _AT_ONCE):
+            statement = sa.select(*_SIGHTING, *_INSTANCE).select_from(_SIGHTED)
+            some = more[begin : begin + _AT_ONCE]
+            for row in rows(statement.where(between, sighting.c.uuid.in_(some))):
+                found[row.host_id, row.uuid] = row
+        sightings = list(found.values())
+        uuids = sorted({uuid for _, uuid in found})
+        others: list[sa.Row[Any]] = []
+        claims: list[sa.Row[Any]] = []
+        for begin in range(0, len(uuids), _AT_ONCE):
+            some = uuids[begin : begin + _AT_ONCE]
+            others += rows(_OTHERS.where(_MINE.between(first, last), sighting.c.uuid.in_(some)))
+            claims += rows(_CLAIMS.where(allocations.c.uuid.in_(some)))
+        missing = rows(_MISSING.where(between))
         keys: dict[int, set[str]] = {}
         mine = []
         for host_id, key in connection.execute(
@@ -161,84 +266,49 @@ def of_hosts(
             keys.setdefault(host_id, set()).add(key)
             if key not in shared or shared[key].eye == host_id:
                 mine.append((host_id, key))
-        storages = _storages(connection, first, last, mine)
-    return Slice(
-        **found,
-        storages=storages,
-        keys={host_id: frozenset(some) for host_id, some in keys.items()},
+        return Slice(
+            hosts=hosts,
+            sighted=sum(row.instances for row in hosts),
+            sightings=sightings,
+            others=others,
+            claims=claims,
+            missing=missing,
+            storages=_storages(connection, mine),
+            keys={host_id: frozenset(some) for host_id, some in keys.items()},
+            findings=findings,
+        )
+
+
+def _strange(first: int, last: int, stale_before: int) -> sa.Select[Any]:
+    """Sightings of which something could be found by what stands in one row."""
+    fits = sa.and_(
+        allocations.c.disk_gb * _GIB >= sighting.c.virtual_bytes,
+        (allocations.c.disk_gb - 1) * _GIB < sighting.c.virtual_bytes,
+    )
+    strange = sa.or_(
+        host.c.received_at < stale_before,
+        sighting.c.service_codes != "",
+        instance.c.uuid.is_(None),
+        instance.c.deleted_at.is_not(None),
+        instance.c.host.is_(None),
+        instance.c.host != host.c.name,
+        sa.and_(allocations.c.uuid.is_(None), sighting.c.virtual_bytes > 0),
+        sa.and_(allocations.c.uuid.is_not(None), sa.not_(fits)),
+    )
+    joined = _SIGHTED.outerjoin(allocations, allocations.c.uuid == sighting.c.uuid)
+    return (
+        sa.select(*_SIGHTING, *_INSTANCE)
+        .distinct()
+        .select_from(joined)
+        .where(host.c.id.between(first, last), strange)
     )
 
 
-def _statements(first: int, last: int, codes: list[str]) -> dict[str, sa.Select[Any]]:
-    of_hosts = sighting.c.host_id.between(first, last)
-    other, other_host = sighting.alias("other"), host.alias("other_host")
-    of_provider = provider.c.id == allocations.c.provider_id
-    at_home = sa.and_(sighting.c.host_id == host.c.id, sighting.c.uuid == instance.c.uuid)
-    return {
-        "hosts": sa.select(*_HOST).where(host.c.id.between(first, last)).order_by(host.c.id),
-        "sightings": sa.select(
-            sighting.c.host_id,
-            sighting.c.uuid,
-            sighting.c.since_at,
-            sighting.c.project_id,
-            sighting.c.virtual_bytes,
-            sighting.c.virtual_unknown,
-            sighting.c.service_codes,
-            *_INSTANCE,
-        )
-        .select_from(sighting.outerjoin(instance, instance.c.uuid == sighting.c.uuid))
-        .where(of_hosts),
-        "others": sa.select(
-            sighting.c.host_id.label("mine"),
-            sighting.c.uuid,
-            other.c.since_at,
-            *(other_host.c[column.name] for column in _HOST),
-        )
-        .select_from(
-            sighting.join(
-                other,
-                sa.and_(other.c.uuid == sighting.c.uuid, other.c.host_id != sighting.c.host_id),
-            ).join(other_host, other_host.c.id == other.c.host_id)
-        )
-        .where(of_hosts),
-        "claims": sa.select(
-            sighting.c.uuid,
-            allocations.c.provider_id,
-            allocations.c.disk_gb,
-            provider.c.name,
-            provider.c.fetched_at,
-        )
-        .distinct()
-        .select_from(
-            sighting.join(allocations, allocations.c.uuid == sighting.c.uuid).join(
-                provider, of_provider
-            )
-        )
-        .where(of_hosts),
-        "missing": sa.select(host.c.id.label("host_id"), instance.c.uuid, *_INSTANCE)
-        .select_from(
-            host.join(instance, instance.c.host == host.c.name).outerjoin(sighting, at_home)
-        )
-        .where(
-            host.c.id.between(first, last),
-            instance.c.deleted_at.is_(None),
-            sighting.c.uuid.is_(None),
-        ),
-        "findings": sa.select(
-            finding.c.host_id, finding.c.uuid, finding.c.code, finding.c.message
-        ).where(
-            finding.c.host_id.between(first, last),
-            finding.c.origin == "reconcile",
-            finding.c.code.in_(codes),
-        ),
-    }
-
-
 def _storages(
-    connection: sa.Connection, first: int, last: int, wanted: list[tuple[int, str]]
+    connection: sa.Connection, wanted: list[tuple[int, str]]
 ) -> dict[tuple[int, str], record.Storage]:
     found: dict[tuple[int, str], record.Storage] = {}
-    hosts = sorted({host_id for host_id, _ in wanted if first <= host_id <= last})
+    hosts = sorted({host_id for host_id, _ in wanted})
     keys = set(wanted)
     statement = sa.select(storage.c.host_id, storage.c.key, storage.c.body)
     for begin in range(0, len(hosts), _AT_ONCE):

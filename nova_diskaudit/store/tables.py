@@ -347,7 +347,8 @@ allocation = sa.Table(
     sa.Column("provider_id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("uuid", _Uuid, primary_key=True),
     sa.Column("disk_gb", sa.BigInteger, nullable=False),
-    sa.Index(None, "uuid"),
+    # all that is asked of it by instance
+    sa.Index(None, "uuid", "disk_gb", "provider_id"),
     **_OPTIONS,
 )
 

@@ -12,11 +12,14 @@ Nova.
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import pathlib
+import signal
 import sys
 import types
-from collections.abc import Mapping
-from typing import ClassVar, Self
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self
 
 from nova_diskaudit import sdk
 from nova_diskaudit.agent import reader
@@ -170,7 +173,7 @@ class Product:
         # It wants its tables at the start, and manage wants its file.
         file = cloud.keystone.directory / "nova-diskaudit-api.conf"
         file.write_text(ini(settings))
-        self._conf = file
+        self._conf, self._settings = file, settings
         self.manage("db", "sync")
         end.enter_context(self.api)
         directory.endpoint(sdk.SERVICE_TYPE, self.api.url, *INTERFACES)
@@ -185,14 +188,33 @@ class Product:
         program = str(_PROGRAMS / "nova-diskaudit-manage")
         return place.run(program, f"--config-file={self._conf}", *words)
 
-    def reconcile(self, *tasks: str) -> str:
-        """Do some of the periodic work now; what the program prints.
+    def reconcile(self, *tasks: str, stale_after: int | None = None) -> dict[str, Any]:
+        """Do some of the periodic work now; what the program tells, by task.
 
+        :param stale_after: seconds, in this run alone.
         :raises tests.services.place.ServiceError: when it fails.
         """
+        conf = self._conf
+        if stale_after is not None:
+            conf = conf.with_stem("impatient")
+            api = {**self._settings["api"], "stale_after": stale_after}
+            conf.write_text(ini({**self._settings, "api": api}))
         program = str(_PROGRAMS / "nova-diskaudit-reconcile")
         names = (f"--task={name}" for name in tasks)
-        return place.run(program, f"--config-file={self._conf}", *names)
+        told = place.run(program, f"--config-file={conf}", "--format=json", *names)
+        return {one["task"]: one for one in json.loads(told)["tasks"]}
+
+    @contextlib.contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """No agent reports meanwhile, which is what they do most of the time at their defaults."""
+        pids = [agent.pid for agent in self.agents.values()]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def _agent(self, host: Host) -> Agent:
         credential = self.credential_for(host.name)

@@ -45,6 +45,8 @@ class Stage:
         self.engine = engine
         self.now = reports.NOW
         self.placement_answers = True
+        #: who compares
+        self.holder = "stage"
         self.options: dict[str, Any] = {}
         self._current: dict[str, str] = {}
         self._names: dict[str, str] = {}
@@ -61,7 +63,7 @@ class Stage:
         found = task.take(
             self.engine,
             "reconciliation",
-            "stage",
+            self.holder,
             clock=lambda: self.now,
             seconds=120,
             if_due=False,
@@ -99,14 +101,14 @@ class Stage:
 
     def promised(self, provider: str, generation: int = 1, **gb: int) -> None:
         """What a provider allocated, by name of the instance."""
-        allocation.put(
-            self.lease(),
+        told = allocation.Told(
             reports.uuid_of("provider", provider),
             provider,
-            generation=generation,
-            fetched_at=moment.of(self.now),
-            disk_gb={self.uuid(name): number for name, number in gb.items()},
+            generation,
+            moment.of(self.now),
+            {self.uuid(name): number for name, number in gb.items()},
         )
+        allocation.put(self.lease(), [told])
 
     def placement_answered(self) -> None:
         allocation.completed(self.lease(), begun=moment.of(self.now))
@@ -183,8 +185,11 @@ class Stage:
             },
         )
 
-    def findings(self) -> dict[tuple[str, str, str], Found]:
-        """By host, name of the instance (empty: the host itself) and code."""
+    def findings(self, *, compared: bool = True) -> dict[tuple[str, str, str], Found]:
+        """By host, name of the instance (empty: the host itself) and code.
+
+        :param compared: nothing was said since: then what stands beside instances agrees.
+        """
         statement = (
             sa.select(host.c.name, finding)
             .select_from(finding.join(host, host.c.id == finding.c.host_id))
@@ -192,7 +197,8 @@ class Stage:
         )
         with self.engine.connect() as connection:
             rows = list(connection.execute(statement))
-            self._noted(connection, rows)
+            if compared:
+                self._noted(connection, rows)
         return {
             (row.name, self._names.get(row.uuid, row.uuid), row.code): Found(
                 row.message, moment.time(row.since_at)

@@ -16,13 +16,13 @@ from nova_diskaudit.store.tables import host, instance, sighting
 from tests import reports
 from tests.canned import Canned
 from tests.fake_nova import FakeNova
-from tests.unit.reconcile.rig import Rig, local
+from tests.unit.reconcile.stage import Stage, disk
 
 PROVIDER = reports.uuid_of("provider")
 
 
-class Whole(Rig):
-    """The rig's hosts, with services that are asked."""
+class Whole(Stage):
+    """The stage's hosts, with services that are asked."""
 
     def __init__(
         self, engine: sa.Engine, fake: FakeNova, canned: Canned, directory: pathlib.Path
@@ -61,7 +61,7 @@ class Whole(Rig):
     def report(self) -> None:
         """A host reports one instance; real time is the clock."""
         self.now = datetime.datetime.now(datetime.UTC)
-        self.sees("a", "one", one={"disks": local("one", 40)})
+        self.reports("a", "one", disks={"one": [disk("vda", 40)]})
         self.fake.now = self.now
 
     def age(self, minutes: float) -> None:
@@ -79,6 +79,10 @@ class Whole(Rig):
         (told,) = json.loads(capsys.readouterr().out)["tasks"]
         return told
 
+    def known(self) -> set[tuple[str, str, str]]:
+        """What was found so far: host, instance, code."""
+        return set(self.findings())
+
 
 @pytest.fixture
 def whole(engine: sa.Engine, fake: FakeNova, canned: Canned, tmp_path: pathlib.Path) -> Whole:
@@ -94,7 +98,7 @@ def test_a_mismatch_is_found_and_nothing_is_written_anywhere(
     whole.fake.boot(reports.uuid_of("one"), "a")
     # The first pass learns what Nova and Placement say; the next report is held against it.
     assert whole.run(capsys)["facts"]["asked"] == 1
-    assert whole.codes("one") == set()
+    assert whole.known() == set()
     # That was ten minutes ago.
     whole.fake.servers[reports.uuid_of("one")]["at"] -= datetime.timedelta(minutes=10)
     with whole.engine.begin() as connection:
@@ -102,7 +106,7 @@ def test_a_mismatch_is_found_and_nothing_is_written_anywhere(
         connection.execute(sa.update(instance).values(values))
     told = whole.run(capsys)
     assert (told["state"], told["facts"]["asked"]) == ("done", 0)
-    assert whole.codes("one") == {"claim-mismatch"}
+    assert whole.known() == {("a", "one", "claim-mismatch")}
     assert {one.split()[0] for one in whole.canned.asked} == {"GET"}
     assert whole.fake.methods == {"GET"}
 
@@ -133,4 +137,4 @@ def test_who_does_not_answer_is_told_and_the_rest_goes_on(
     told = whole.run(capsys, status=1)
     assert told["problem"].lower().startswith(away)
     # Age is not theirs to tell.
-    assert "stale" in whole.codes(None)
+    assert ("a", "", "stale") in whole.known()

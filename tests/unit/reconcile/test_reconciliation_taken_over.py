@@ -8,41 +8,37 @@ import sqlalchemy as sa
 
 from nova_diskaudit.reconcile import reconciliation
 from nova_diskaudit.store import task
-from tests.unit.reconcile.rig import STALE, Rig
+from tests.unit.reconcile.stage import STALE_SECONDS, Stage
 
 
 @pytest.fixture
-def rig(engine: sa.Engine) -> Rig:
-    return Rig(engine)
+def stage(engine: sa.Engine) -> Stage:
+    made = Stage(engine)
+    made.options = {"placement": False}
+    return made
 
 
-def well(rig: Rig) -> None:
-    rig.nova("one", "a")
-    rig.later()
-    rig.sees("a", "one")
-
-
-def test_a_second_process_takes_over(rig: Rig) -> None:
+def test_a_second_process_takes_over(stage: Stage) -> None:
     """The first one was killed in the middle of a pass: its lease ends by itself."""
-    well(rig)
-    rig.later()
-    rig.sees("a")
-    rig.lease()
-    rig.holder = "another process"
+    stage.nova("one")
+    stage.later(5)
+    stage.reports("a")
+    stage.settle()
+    stage.lease()
+    stage.holder = "another process"
     with pytest.raises(AssertionError):
-        rig.settle(placement=False)
-    rig.later(1)
-    rig.settle(placement=False)
-    assert rig.codes("one") == {"instance-without-domain"}
+        stage.run()
+    stage.later(3)
+    assert stage.codes() == {("a", "one", "instance-without-domain")}
 
 
-def test_a_process_that_is_told_to_end_breaks_off(rig: Rig) -> None:
-    well(rig)
+def test_a_process_that_is_told_to_end_breaks_off(stage: Stage) -> None:
+    stage.reports("a", "one")
     found = task.take(
-        rig.engine,
+        stage.engine,
         "reconciliation",
         "me",
-        clock=lambda: rig.now,
+        clock=lambda: stage.now,
         seconds=120,
         if_due=False,
         stop=lambda: True,
@@ -50,17 +46,23 @@ def test_a_process_that_is_told_to_end_breaks_off(rig: Rig) -> None:
     assert found is not None
     with pytest.raises(task.Stopped):
         reconciliation.run(
-            found, nova=True, placement=False, placement_answers=False, stale_after_seconds=STALE
+            found,
+            nova=True,
+            placement=False,
+            placement_answers=False,
+            stale_after_seconds=STALE_SECONDS,
         )
 
 
-def test_many_hosts_are_written_in_parts(rig: Rig) -> None:
+def test_many_hosts_are_written_in_parts(stage: Stage) -> None:
     for number in range(120):
-        rig.nova(f"i{number}", f"h{number}")
-    rig.later()
+        stage.nova(f"i{number}", f"h{number}")
+    stage.later(5)
     for number in range(120):
-        rig.sees(f"h{number}")
-    done = rig.settle(placement=False)
+        stage.reports(f"h{number}")
+    stage.settle()
+    done = stage.run()
     assert (done.hosts, done.appeared) == (120, 120)
-    done = rig.settle(placement=False)
+    stage.settle()
+    done = stage.run()
     assert (done.hosts, done.appeared, done.renewed, done.cleared) == (120, 0, 0, 0)

@@ -60,7 +60,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("provider_id", "uuid", name="pk_allocation"),
         **OPTIONS,
     )
-    op.create_index("ix_allocation_uuid", "allocation", ["uuid"])
+    op.create_index(
+        "ix_allocation_uuid_disk_gb_provider_id", "allocation", ["uuid", "disk_gb", "provider_id"]
+    )
     op.create_table(
         "allocation_map",
         sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
