@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import sys
 
+from nova_diskaudit.cmd import extra
 from nova_diskaudit.conf import ConfigurationError, read
 
 
+@extra.needed("nova-diskaudit-agent", "agent")
 def main() -> int:
     """Run until it is told to end; 2 when it cannot begin."""
     words = sys.argv[1:]

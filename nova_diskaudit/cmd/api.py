@@ -15,6 +15,7 @@ import sys
 import threading
 from typing import Any
 
+from nova_diskaudit.cmd import extra
 from nova_diskaudit.conf import ConfigurationError
 
 PROGRAM = "nova-diskaudit-api"
@@ -22,6 +23,7 @@ PROGRAM = "nova-diskaudit-api"
 _CLOSE_SECONDS = 2.0
 
 
+@extra.needed(PROGRAM, "api")
 def main() -> int:
     """Serve until it is told to end; 2 when it cannot begin."""
     arguments = _parser().parse_args()

@@ -14,12 +14,13 @@ import sys
 import uuid
 from typing import Any
 
-from nova_diskaudit.cmd import limits
+from nova_diskaudit.cmd import extra, limits
 from nova_diskaudit.conf import ConfigurationError
 
 PROGRAM = "nova-diskaudit-manage"
 
 
+@extra.needed(PROGRAM, "api")
 def main(argv: list[str] | None = None) -> int:
     """Run one command."""
     arguments = _parser().parse_args(argv)

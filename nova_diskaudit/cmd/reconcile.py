@@ -17,6 +17,7 @@ import uuid
 from typing import Any, NoReturn
 
 from nova_diskaudit import notify, signals
+from nova_diskaudit.cmd import extra
 from nova_diskaudit.conf import ConfigurationError
 from nova_diskaudit.render import progress
 
@@ -29,6 +30,7 @@ _CLOSE_SECONDS = 5.0
 _STATUS = {"done": 0, "busy": 0, "not-due": 0, "incomplete": 1, "stopped": 1, "failed": 2}
 
 
+@extra.needed(PROGRAM, "api")
 def main(argv: list[str] | None = None) -> int:
     """Do what is due, or everything that is named, or go on for ever."""
     arguments = _parser().parse_args(argv)

@@ -109,7 +109,7 @@ def _partial(path: pathlib.Path) -> pathlib.Path:
     return partial
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """The Debian mirror of this machine's apt; no address stands in this file."""
     command = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)"]
     done = subprocess.run(
@@ -130,12 +130,12 @@ def _setting(name: str) -> str:
 
 def _bootstrap(release: str, path: pathlib.Path) -> None:
     partial = _partial(path)
-    mirror = _mirror()
+    source = mirror()
     script = _INSTALL.format(
         release=release,
         target=partial,
-        mirror=mirror,
-        include="--include=ca-certificates" if mirror.startswith("https:") else "",
+        mirror=source,
+        include="--include=ca-certificates" if source.startswith("https:") else "",
         authorities="/etc/ssl/certs/ca-certificates.crt",
         packages=" ".join(PACKAGES),
     )

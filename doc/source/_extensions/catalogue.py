@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages that come from what is shipped: ``findings-catalogue``, ``lab-catalogue``, ``api-calls``
-and ``prometheus-alerts``.
+"""Pages that come from what is shipped: ``findings-catalogue``, ``lab-catalogue`` and
+``prometheus-alerts``.
 """
 
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import yaml
 from docutils import nodes
@@ -14,7 +14,6 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from nova_diskaudit import findings
-from nova_diskaudit.api import openapi, policy, routes
 from tests.lab import catalogue
 
 SEVERITIES = ("error", "warning", "info")
@@ -49,23 +48,6 @@ def lab_rows() -> Iterator[str]:
         yield ""
 
 
-def api_calls() -> Iterator[str]:
-    """The calls of the API, from its table and its document."""
-    paths = openapi.document()["paths"]
-    for route in routes.ROUTES:
-        operation = paths[route.path][route.method.lower()]
-        yield from (f".. rubric:: {route.method} {_plain(route.path)}", "")
-        yield f"{_plain(operation['summary'])}. {_plain(operation['description'])}"
-        yield ""
-        yield f":who: {_who(route.access)}"
-        for parameter in operation["parameters"]:
-            kind = _plain(_kind(parameter["schema"]))
-            yield f":{parameter['in']} ``{parameter['name']}``: {kind}"
-        statuses = ", ".join(sorted(operation["responses"]))
-        yield f":answers: {statuses}"
-        yield ""
-
-
 def prometheus_alerts() -> Iterator[str]:
     """Every alert, with what it means and what to do."""
     for group in yaml.safe_load(ALERTS.read_text())["groups"]:
@@ -78,22 +60,6 @@ def prometheus_alerts() -> Iterator[str]:
             yield ""
             yield f"    *To do:* {_plain(words['action'])}"
             yield ""
-
-
-def _who(access: policy.Access) -> str:
-    if isinstance(access, policy.Public):
-        return "anybody, without a token"
-    return ", ".join(f"``{name}``" for name in access)
-
-
-def _kind(schema: dict[str, Any]) -> str:
-    if "$ref" in schema:
-        return "text"
-    if "enum" in schema:
-        return " or ".join(str(one) for one in schema["enum"])
-    if schema["type"] == "integer":
-        return f"a number from {schema.get('minimum', 0)}"
-    return "text"
 
 
 def _plain(text: str) -> str:
@@ -130,13 +96,6 @@ class LabRows(Generated):
     lines = staticmethod(lab_rows)
 
 
-class ApiCalls(Generated):
-    """Every call of the API."""
-
-    source = routes.__file__
-    lines = staticmethod(api_calls)
-
-
 class PrometheusAlerts(Generated):
     """Every alert of the rules that are shipped."""
 
@@ -148,6 +107,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("findings-catalogue", Findings)
     app.add_directive("lab-catalogue", LabRows)
-    app.add_directive("api-calls", ApiCalls)
     app.add_directive("prometheus-alerts", PrometheusAlerts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
