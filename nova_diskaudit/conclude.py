@@ -57,6 +57,9 @@ def conclude_instance(seen: Sighting) -> Instance:
     placed = place_filesystems(seen)
     if domain is not None and seen.guest_doubt is not None:
         findings.append(_explained(seen.guest_doubt))
+        # Nobody expects a word from a guest that does not run.
+        if domain.guest_stats == "required" and seen.guest_doubt.code != "guest-not-running":
+            findings.append(finding("guest-stats-missing", seen.guest_doubt.code))
     findings += _guest_findings(placed)
     return Instance(
         uuid=seen.uuid,
@@ -353,6 +356,7 @@ def _storages(
                 image_cache_bytes=found.image_cache_bytes if found else None,
                 managed_save_bytes=item.managed_save_bytes,
                 leftovers=found.leftovers if found else (),
+                instances_path=item.instances_path,
                 findings=tuple(findings),
             )
         )

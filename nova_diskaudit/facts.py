@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from nova_diskaudit.flavor import GuestStats
 from nova_diskaudit.record import Leftover, State
 
 # --- what the domain XML says -----------------------------------------------------------------
@@ -62,6 +63,7 @@ Channel = Literal["absent", "connected", "disconnected", "unknown"]
 class Domain(msgspec.Struct, frozen=True, kw_only=True):
     """One libvirt domain: identity, state, disks, and the agent's channel.
 
+    ``guest_stats`` is ``optional`` where Nova does not tell the flavor's extra specs.
     ``digest`` is that of the description it was read from: an equal one means the same disks,
     the same images below them, and the same state of the channel.
     """
@@ -76,6 +78,7 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True):
     disks: tuple[DiskDefinition, ...]
     seen_at: datetime.datetime
     digest: bytes = b""
+    guest_stats: GuestStats = "optional"
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
@@ -351,9 +354,10 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StorageSighting(msgspec.Struct, frozen=True, kw_only=True):
-    """One storage with what was found on it."""
+    """One storage with what was found on it; ``instances_path``: Nova's, if it lies there."""
 
     facts: StorageFacts
+    instances_path: str | None = None
     instances: InstancesDirectory | None = None
     managed_save_bytes: int | None = None
     doubt: Doubt | None = None

@@ -226,6 +226,20 @@ _ENTRIES = (
         action=_NOTHING,
     ),
     Entry(
+        code="guest-stats-off",
+        severity="info",
+        cause="The flavor says diskaudit:guest_stats=off, so the guest agent was not asked.",
+        action=_NOTHING,
+    ),
+    Entry(
+        code="guest-stats-missing",
+        severity="warning",
+        cause="The flavor says diskaudit:guest_stats=required, and this running guest did not tell "
+        "what it uses.",
+        action="See the code in brackets for why, and have the guest agent installed, allowed and "
+        "running in the guest.",
+    ),
+    Entry(
         code="guest-not-permitted",
         severity="info",
         cause="The guest agent may only be asked over a read-write libvirt connection, which "

@@ -168,7 +168,9 @@ class Storage(msgspec.Struct, frozen=True, kw_only=True):
     """One filesystem of the host that carries disks.
 
     ``identity`` is the same on every host that shares it (filesystem id, NFS export).
-    ``virtual_sum_bytes`` is the sum promised on it by the disks of this host.
+    ``virtual_sum_bytes`` is the sum promised on it by the disks of this host. ``instances_path``
+    is the directory of Nova's instances if it lies here, as new ones will; null elsewhere, and
+    from older agents.
     """
 
     identity: str
@@ -183,6 +185,7 @@ class Storage(msgspec.Struct, frozen=True, kw_only=True):
     managed_save_bytes: Bytes | None
     leftovers: tuple[Leftover, ...]
     findings: tuple[Finding, ...] = ()
+    instances_path: str | None = None
 
 
 class HostReport(msgspec.Struct, frozen=True, kw_only=True):

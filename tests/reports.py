@@ -98,6 +98,7 @@ def storage(**changes: Any) -> record.Storage:
         "identity": STORAGE,
         "kind": "local",
         "path": "/var/lib/nova/instances",
+        "instances_path": "/var/lib/nova/instances",
         "fs_type": "xfs",
         "total_bytes": 2**42,
         "free_bytes": 2**41,

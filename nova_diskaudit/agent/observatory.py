@@ -41,7 +41,9 @@ LOG = logging.getLogger(__name__)
 
 _PROCESSES = "processes"
 # Said by the host, so that a guest cannot use them to have its misses forgotten.
-_NO_AGENT_TO_WAIT_FOR = ("agent-absent", "guest-not-asked", "guest-not-running")
+_NO_AGENT_TO_WAIT_FOR = frozenset(
+    {"agent-absent", "guest-not-asked", "guest-not-running", "guest-stats-off"}
+)
 
 
 class Observatory:

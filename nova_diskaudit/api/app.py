@@ -40,6 +40,7 @@ def service_of(conf: cfg.ConfigOpts, engine: sa.Engine) -> Service:
         takeover_after_seconds=float(conf.api.takeover_after),
         max_limit=conf.api.max_limit,
         stale_after_seconds=float(conf.api.stale_after),
+        scheduler_enforces=conf.limits.scheduler_enforces,
         metrics_projects=conf.api.metrics_projects,
         now=lambda: datetime.datetime.now(datetime.UTC),
         document=openapi.document(),

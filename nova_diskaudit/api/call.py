@@ -29,6 +29,8 @@ class Service(NamedTuple):
     max_limit: int
     #: a host's report that is older is called stale
     stale_after_seconds: float
+    #: whether ActualDiskFilter in Nova's scheduler refuses projects past their limit
+    scheduler_enforces: bool
     #: whether Gnocchi is sent what is verified
     gnocchi: bool
     #: of how many projects /metrics has series of their own

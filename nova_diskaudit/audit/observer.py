@@ -455,6 +455,8 @@ class Observer:
     def _why_not_ask(self, subject: Subject, domain: Domain) -> Doubt | None:
         if not self._options.ask_guests:
             return Doubt(code="guest-not-asked")
+        if domain.guest_stats == "off":
+            return Doubt(code="guest-stats-off")
         if domain.state != "running":
             return Doubt(code="guest-not-running", detail=domain.state)
         if domain.channel == "absent":

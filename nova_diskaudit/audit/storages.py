@@ -13,8 +13,11 @@ from nova_diskaudit.audit.options import Options
 from nova_diskaudit.audit.question import Questions
 from nova_diskaudit.facts import Doubt, Sighting, StorageFacts, StorageSighting
 from nova_diskaudit.lane import operations
+from nova_diskaudit.paths import mapped
 
 _INCOMPLETE = "storage-scan-incomplete"
+#: Nova's own default (``instances_path`` of nova.conf, with the usual ``state_path``)
+_USUAL_INSTANCES_PATH = "/var/lib/nova/instances"
 
 
 def look_at_storages(
@@ -26,7 +29,7 @@ def look_at_storages(
     *,
     scan: bool = True,
 ) -> tuple[StorageSighting, ...]:
-    """Every storage below the sighted disks, once.
+    """Every storage below the sighted disks, and that of Nova's instances, once.
 
     :param known_uuids: all domains of the host, sighted or not: what belongs to one of them is
         no leftover.
@@ -40,9 +43,9 @@ def look_at_storages(
             if isinstance(facts, Doubt)
             else StorageSighting(facts=facts)
         )
-    for path in _instances_paths(images, options, sightings) if scan else ():
+    for path in _instances_paths(images, options, sightings):
         if not images.hangs(path):
-            _add_instances_directory(questions, found, path, known_uuids)
+            _add_instances_path(questions, found, path, known_uuids, scan=scan)
     if scan and options.managed_save_path and not images.hangs(options.managed_save_path):
         _add_managed_save(questions, found, options.managed_save_path)
     hung = Doubt(code="storage-unresponsive")
@@ -93,7 +96,10 @@ def _directories(images: Images, sightings: Iterable[Sighting]) -> dict[str, str
 def _instances_paths(
     images: Images, options: Options, sightings: Iterable[Sighting]
 ) -> Iterable[str]:
-    """Where Nova keeps instances: as configured, else the parent of ``<uuid>/disk``."""
+    """Where Nova keeps instances: as configured, else the parent of ``<uuid>/disk``.
+
+    A host without an instance tells nothing; there it is Nova's default, if that is there.
+    """
     if options.instances_path:
         return {options.instances_path}
     paths = set()
@@ -104,6 +110,8 @@ def _instances_paths(
             directory = os.path.dirname(path or "")
             if os.path.basename(directory) == sighting.uuid and looked and looked[0].identity:
                 paths.add(os.path.dirname(directory))
+    if not paths and not options.instances:
+        paths.add(mapped(_USUAL_INSTANCES_PATH, options.path_map))
     return sorted(paths)
 
 
@@ -116,28 +124,33 @@ def _filesystem(questions: Questions, path: str) -> StorageFacts | Doubt:
     )
 
 
-def _add_instances_directory(
+def _add_instances_path(
     questions: Questions,
     found: dict[str, StorageSighting],
     path: str,
     known_uuids: Sequence[str],
+    *,
+    scan: bool,
 ) -> None:
     where = _filesystem(questions, path)
     if isinstance(where, Doubt):
         return
-    answer = questions.ask(
-        operations.INSTANCES_DIRECTORY,
-        path,
-        frozenset(known_uuids),
-        seconds=questions.deadlines.scan,
-        missed=_INCOMPLETE,
-    )
     sighting = found.get(where.identity, StorageSighting(facts=where))
-    found[where.identity] = (
-        msgspec.structs.replace(sighting, doubt=answer)
-        if isinstance(answer, Doubt)
-        else msgspec.structs.replace(sighting, instances=answer)
-    )
+    sighting = msgspec.structs.replace(sighting, instances_path=path)
+    if scan:
+        answer = questions.ask(
+            operations.INSTANCES_DIRECTORY,
+            path,
+            frozenset(known_uuids),
+            seconds=questions.deadlines.scan,
+            missed=_INCOMPLETE,
+        )
+        sighting = (
+            msgspec.structs.replace(sighting, doubt=answer)
+            if isinstance(answer, Doubt)
+            else msgspec.structs.replace(sighting, instances=answer)
+        )
+    found[where.identity] = sighting
 
 
 def _add_managed_save(questions: Questions, found: dict[str, StorageSighting], path: str) -> None:

@@ -74,7 +74,9 @@ other mounts. May be repeated; the first match counts.""",
         default=DEFAULTS.instances_path,
         help="""
 Nova's ``instances_path``: searched for the image cache and for what belongs to no domain. Unset:
-it is taken from the paths of Nova's own disks.""",
+it is taken from the paths of Nova's own disks, and while there is none it is Nova's default,
+``/var/lib/nova/instances``. Nova's scheduler can only be told of a host without instances if it
+is right.""",
     ),
     cfg.StrOpt(
         "managed_save_path",

@@ -41,4 +41,12 @@ nova.quota.UnifiedLimitsDriver`` in Nova's own configuration, and with its defau
 not. Nova's API does not tell, so projects are told what is said here. Unset: they are told that it
 is not known.""",
     ),
+    cfg.BoolOpt(
+        "scheduler_enforces",
+        default=False,
+        help="""
+Whether new servers of a project past ``disk_host_allocated_gib`` are refused: ``ActualDiskFilter``
+in Nova's scheduler does so with ``[nova_diskaudit] project_limits`` in nova.conf. Nothing here
+depends on it but what projects are told.""",
+    ),
 ]

@@ -11,9 +11,11 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
+from collections.abc import Iterable
 from xml.etree import ElementTree
 
 from nova_diskaudit.facts import Channel, DiskDefinition, Domain, Layer
+from nova_diskaudit.flavor import GUEST_STATS, GuestStats
 from nova_diskaudit.host.errors import HostError
 from nova_diskaudit.record import State
 
@@ -53,7 +55,7 @@ def parse(xml: str, *, state: State, seen_at: datetime.datetime) -> Domain:
     name = root.findtext("name")
     if not name:
         raise _invalid("it has no name")
-    project_id, user_id, flavor = _nova(root)
+    project_id, user_id, flavor, guest_stats = _nova(root)
     return Domain(
         uuid=uuid,
         name=name,
@@ -65,6 +67,7 @@ def parse(xml: str, *, state: State, seen_at: datetime.datetime) -> Domain:
         disks=_disks(root),
         seen_at=seen_at,
         digest=digest(xml),
+        guest_stats=guest_stats,
     )
 
 
@@ -98,23 +101,39 @@ def _tree(xml: str) -> ElementTree.Element:
     return root
 
 
-def _nova(root: ElementTree.Element) -> tuple[str | None, str | None, str | None]:
-    """(project id, user id, flavor name) from Nova's metadata, newest namespace first."""
+def _nova(
+    root: ElementTree.Element,
+) -> tuple[str | None, str | None, str | None, GuestStats]:
+    """(project id, user id, flavor name, guest_stats) from Nova's metadata, newest namespace first.
+
+    Nova writes extra specs since 2025.2 (32.0.0, ``nova/virt/libvirt/config.py``).
+    """
     for namespace in _NOVA_NAMESPACES:
         instance = root.find(f"metadata/{{{namespace}}}instance")
         if instance is None:
             continue
+        names = {"": namespace}
 
         def attribute(path: str, name: str) -> str | None:
-            element = instance.find(path.replace("/", f"/{{{namespace}}}"))  # noqa: B023
+            element = instance.find(path, names)  # noqa: B023
             return element.get(name) if element is not None else None
 
         return (
-            attribute("./owner/project", "uuid"),
-            attribute("./owner/user", "uuid"),
-            attribute("./flavor", "name"),
+            attribute("owner/project", "uuid"),
+            attribute("owner/user", "uuid"),
+            attribute("flavor", "name"),
+            _guest_stats(instance.iterfind("flavor/extraSpecs/extraSpec", names)),
         )
-    return None, None, None
+    return None, None, None, "optional"
+
+
+def _guest_stats(specs: Iterable[ElementTree.Element]) -> GuestStats:
+    """What no validator of ours has seen is no order: any other word means ``optional``."""
+    for spec in specs:
+        if spec.get("name") == GUEST_STATS:
+            word = (spec.text or "").strip()
+            return "off" if word == "off" else "required" if word == "required" else "optional"
+    return "optional"
 
 
 def _channel(root: ElementTree.Element) -> Channel:

@@ -28,6 +28,7 @@ from tests.cloud.neutron import NeutronStub
 from tests.cloud.placement import Placement
 from tests.cloud.service import Web, credentials
 from tests.lab.hypervisor import Hypervisor
+from tests.services import place
 from tests.services.api import auth_token
 from tests.services.cloud import REGION, Person
 from tests.services.cloud import Cloud as Directory
@@ -45,6 +46,9 @@ HOSTS = {"compute-1": "qcow2", "compute-2": "flat"}
 #: What each project may have of Nova, by Keystone's unified limits. What has none, none may have.
 LIMITS = {"servers": 20, "class:VCPU": 20, "class:MEMORY_MB": 4096, "class:DISK_GB": 40}
 
+#: GiB of the file system of a host's servers; what they do not use is not there.
+_HOST_GIB = 48
+
 INTERFACES = ("public", "internal", "admin")
 
 
@@ -61,10 +65,41 @@ class Host:
         """The directory of its servers' disks."""
         return instances_of(self.hypervisor)
 
+    @property
+    def saves(self) -> pathlib.Path:
+        """The directory of what libvirt saves of suspended servers."""
+        return saves_of(self.hypervisor)
+
+
+def _disk_of(hypervisor: Hypervisor) -> pathlib.Path:
+    return hypervisor.workdir / "disk"
+
 
 def instances_of(hypervisor: Hypervisor) -> pathlib.Path:
     """Where Nova keeps disks on a host: the same path for libvirtd, QEMU and nova-compute."""
-    return hypervisor.workdir / "instances"
+    return _disk_of(hypervisor) / "instances"
+
+
+def saves_of(hypervisor: Hypervisor) -> pathlib.Path:
+    """Where libvirt saves what servers had in memory; libvirt itself knows it by its usual name."""
+    return _disk_of(hypervisor) / "save"
+
+
+def _make_disk(hypervisor: Hypervisor) -> None:
+    """One file system of a host's own, for its servers and for what libvirt saves of them."""
+    path = _disk_of(hypervisor)
+    path.mkdir()
+    image = path.with_suffix(".ext4")
+    with image.open("wb") as file:
+        file.truncate(_HOST_GIB * 2**30)
+    # Few inodes, for each of them is written.
+    place.run("mkfs.ext4", "-q", "-m", "0", "-i", str(2**20), str(image))
+    place.run("mount", "-o", "loop", str(image), str(path))
+    instances_of(hypervisor).mkdir()
+    saves_of(hypervisor).mkdir()
+    usual = hypervisor.directory / "lib/qemu/save"
+    usual.rmdir()
+    usual.symlink_to(saves_of(hypervisor))
 
 
 class Cloud:
@@ -207,7 +242,7 @@ class Cloud:
     def _start_computes(self) -> None:
         def start(name: str) -> Host:
             hypervisor = self._hypervisors[name]
-            instances_of(hypervisor).mkdir()
+            _make_disk(hypervisor)
             compute = nova.Compute(
                 self.surroundings,
                 host=name,

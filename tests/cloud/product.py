@@ -67,8 +67,7 @@ class Agent(_Program):
             "agent": {"interval": AGENT_INTERVAL, "full_cycles": FULL_CYCLES},
             "audit": {
                 "instances_path": host.instances,
-                # The host's libvirtd lives in a mount namespace of its own.
-                "managed_save_path": host.hypervisor.directory / "lib/qemu/save",
+                "managed_save_path": host.saves,
             },
             "exporter": {"listen": "127.0.0.1:0"},
             "guest": {"enabled": True},

@@ -76,6 +76,21 @@ def free_port() -> int:
         return int(some.getsockname()[1])
 
 
+def test_an_empty_host_tells_in_every_cycle_how_much_is_free(
+    hypervisor: Hypervisor, images: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Also in those in which the image cache is not searched."""
+    options = {"audit": {"instances_path": images}, "agent": {"interval": 1, "full_cycles": 1000}}
+    with agent_process.running(tmp_path, hypervisor.uri, options) as agent:
+        for number in (1, 2, 3):
+            report = agent.await_cycle(number).report
+            assert report is not None
+            (storage,) = (one for one in report.storages if one.instances_path == str(images))
+            numbers = os.statvfs(images)
+            assert storage.total_bytes == numbers.f_blocks * numbers.f_frsize
+            assert storage.free_bytes is not None
+
+
 # --- as a service -------------------------------------------------------------------------------
 
 

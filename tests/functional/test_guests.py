@@ -12,8 +12,9 @@ import datetime
 import pathlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import libvirt
 import pytest
 
 from nova_diskaudit.agent.observatory import Observatory
@@ -162,6 +163,58 @@ def test_an_agent_that_comes_and_goes_is_seen_without_events(host: Host, machine
     assert host.guest.state == "agent-disconnected"
     host.settle()
     assert host.guest.state == "agent-disconnected"
+    machine.run("agent")
+    wait_for(lambda: machine.channel_state() == "connected")
+    assert host.cycle()
+    assert host.guest.state == "answered"
+
+
+_NAMESPACE = "http://openstack.org/xmlns/libvirt/nova/1.1"
+
+
+def say_guest_stats(machine: Machine, word: str | None) -> None:
+    """Nova's metadata with this word in the flavor's extra specs, as a resize writes it."""
+    spec = f'<extraSpec name="diskaudit:guest_stats">{word}</extraSpec>' if word else ""
+    flavor = f'<flavor name="lab.small"><extraSpecs>{spec}</extraSpecs></flavor>'
+    machine.domain.setMetadata(
+        libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+        f'<instance xmlns="{_NAMESPACE}">{flavor}</instance>',
+        "nova",
+        _NAMESPACE,
+        libvirt.VIR_DOMAIN_AFFECT_LIVE,
+    )
+
+
+@pytest.fixture
+def saying(machine: Machine) -> Iterator[Callable[[str], None]]:
+    yield lambda word: say_guest_stats(machine, word)
+    say_guest_stats(machine, None)
+
+
+def test_the_word_of_the_flavor_holds_from_the_next_cycle_on(
+    host: Host, machine: Machine, saying: Callable[[str], None]
+) -> None:
+    host.settle()
+    answered = host.guest
+    assert answered.state == "answered"
+    saying("off")
+    assert host.cycle()
+    assert (host.guest.state, host.guest.as_of) == ("guest-stats-off", answered.as_of)
+    assert host.disk.guest_used_bytes is None
+    assert host.disk.host_allocated_bytes is not None
+    host.settle()
+    assert host.guest.state == "guest-stats-off"
+    saying("required")
+    assert host.cycle()
+    assert host.guest.state == "answered"
+    assert "guest-stats-missing" not in {one.code for one in host.instance.findings}
+    machine.run("agent_end")
+    wait_for(lambda: machine.channel_state() == "disconnected")
+    assert host.cycle()
+    assert {one.code for one in host.instance.findings} >= {
+        "agent-disconnected",
+        "guest-stats-missing",
+    }
     machine.run("agent")
     wait_for(lambda: machine.channel_state() == "connected")
     assert host.cycle()

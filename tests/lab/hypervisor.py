@@ -369,7 +369,8 @@ def _dismantle(directory: pathlib.Path) -> None:
         time.sleep(0.02)
     _unmount(directory)
     for device in loops:
-        subprocess.run(["losetup", "--detach", device], check=False)
+        # One that `mount -o loop` made is gone with its mount.
+        subprocess.run(["losetup", "--detach", device], check=False, stderr=subprocess.DEVNULL)
     # rmtree must not walk into a mount: what is mounted there is not ours.
     if left := _mounts_below(directory):
         raise HypervisorError(f"{directory}: still mounted: {', '.join(left)}")

@@ -86,6 +86,14 @@ def test_what_runs_on_a_compute_node_brings_no_database_and_no_framework() -> No
     assert not loaded & {"alembic", "eventlet", "falcon", "keystonemiddleware", "sqlalchemy"}
 
 
+def test_what_runs_in_nova_brings_no_hypervisor_and_no_green_threads() -> None:
+    """But for Nova itself, which is not here; ``tests/plugins`` has the rest."""
+    loaded = _brought_along("import nova_diskaudit.scheduler.source")
+    assert not loaded & {"cotyledon", "eventlet", "futurist", "libvirt", "oslo_service"}
+    loaded = _brought_along("import nova_diskaudit.scheduler.keeper, nova_diskaudit.conf.scheduler")
+    assert not loaded & {"keystoneauth1", "libvirt", "openstack", "requests"}
+
+
 def test_the_central_service_brings_no_hypervisor_and_no_green_threads() -> None:
     loaded = _brought_along(
         "import nova_diskaudit.api.app, nova_diskaudit.wsgi.server, nova_diskaudit.cmd.manage"

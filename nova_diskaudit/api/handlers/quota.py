@@ -36,6 +36,10 @@ _SUBJECTS = {
 }
 _REPORTED = "The limit is for information: nothing refuses what goes beyond it."
 _ENFORCED = "Nova refuses a server that would go beyond the limit."
+_STOPPED = (
+    "While the project holds more than the limit, Nova starts no new server for it; those that it "
+    "has go on, and may hold yet more."
+)
 _PERHAPS = (
     "Whether Nova refuses a server that would go beyond the limit depends on its configuration, "
     "which is not known here."
@@ -62,18 +66,24 @@ def limits(call: Call, usages: Iterable[store.Usage]) -> Mapping[str, tuple[Quot
     found = list(usages)
     known = quota.of_projects(call.service.engine, call.who, [usage.project_id for usage in found])
     return {
-        usage.project_id: tuple(_limit(name, usage, known) for name in SERVICE_TYPES)
+        usage.project_id: tuple(
+            _limit(name, usage, known, scheduler=call.service.scheduler_enforces)
+            for name in SERVICE_TYPES
+        )
         for usage in found
     }
 
 
-def _limit(name: str, usage: store.Usage, known: quota.Quota) -> QuotaLimit:
+def _limit(name: str, usage: store.Usage, known: quota.Quota, *, scheduler: bool) -> QuotaLimit:
     limit = known.limits.get((usage.project_id, name))
     used = _used(name, usage, known.claims.get(usage.project_id))
     is_set = limit is not None and limit.limit_gib != UNLIMITED
-    enforced = _enforced(known.state, is_set) if name == NOVA_DISK else False
+    if name == NOVA_DISK:
+        enforced, how = _enforced(known.state, is_set), _ENFORCED
+    else:
+        enforced, how = scheduler and is_set and name == HOST_ALLOCATED, _STOPPED
     moments = [one for one in (known.state.limits_at, used.as_of) if one is not None]
-    words = (_SUBJECTS[name], used.words, *_words(limit, known.state, enforced))
+    words = (_SUBJECTS[name], used.words, *_words(limit, known.state, enforced, how))
     return QuotaLimit(
         name=name,
         limit_gib=limit.limit_gib if limit is not None and is_set else None,
@@ -91,7 +101,10 @@ def _enforced(state: quota.State, is_set: bool) -> bool | None:
     return state.nova_enforces
 
 
-def _words(limit: quota.Limit | None, state: quota.State, enforced: bool | None) -> Iterable[str]:
+def _words(
+    limit: quota.Limit | None, state: quota.State, enforced: bool | None, how: str
+) -> Iterable[str]:
+    """:param how: what happens beyond a limit that is enforced."""
     if limit is None:
         yield _NOT_READ if state.limits_at is None else _NOT_SET
         return
@@ -100,7 +113,7 @@ def _words(limit: quota.Limit | None, state: quota.State, enforced: bool | None)
     if limit.limit_gib == UNLIMITED:
         yield _UNLIMITED
     elif enforced:
-        yield _ENFORCED
+        yield how
     elif enforced is None:
         yield _PERHAPS
     else:

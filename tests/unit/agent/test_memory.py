@@ -441,6 +441,7 @@ def test_what_a_guest_was_not_asked_for_a_passing_reason(code: str) -> None:
         ("absent", "agent-absent", True),
         ("disconnected", "agent-disconnected", True),
         ("connected", "guest-not-running", True),
+        ("connected", "guest-stats-off", True),
         # Retried by the quarantine, not by cycles.
         ("connected", "agent-timeout", True),
         ("connected", "agent-reply-invalid", True),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import pathlib
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from nova_diskaudit.reconcile import rollup
 from nova_diskaudit.store import moment, quota
 from tests import reports
 from tests.unit.api import service
-from tests.unit.api.conftest import BLUE, RED, Client
+from tests.unit.api.conftest import BLUE, RED, Client, made
 
 GIB = 2**30
 NOW = service.NOW
@@ -158,6 +159,18 @@ def test_ours_are_never_enforced(red: Client) -> None:
         assert not found[name]["enforced"]
         assert "nothing refuses what goes beyond it" in found[name]["meaning"]
     assert "nobody checks it" in found[GUEST_USED]["meaning"]
+
+
+@pytest.mark.parametrize("gib", [1, UNLIMITED])
+def test_that_the_scheduler_refuses_new_servers(tmp_path: pathlib.Path, gib: int) -> None:
+    client = made(tmp_path, scheduler_enforces=True)
+    keystone_said(client, everybody(HOST_ALLOCATED, gib), everybody(GUEST_USED, 1))
+    found = limits(client)
+    client.database.dispose()
+    is_set = gib != UNLIMITED
+    assert found[HOST_ALLOCATED]["enforced"] is is_set
+    assert ("Nova starts no new server for it" in found[HOST_ALLOCATED]["meaning"]) == is_set
+    assert not found[GUEST_USED]["enforced"]
 
 
 def test_what_a_domain_shares(red: Client) -> None:

@@ -10,7 +10,7 @@ import re
 from oslo_config import generator
 from oslo_policy import generator as policy_generator
 
-from nova_diskaudit.conf import api, limits, nova, reconcile, rollup, service
+from nova_diskaudit.conf import api, limits, nova, reconcile, rollup, scheduler, service
 
 ETC = pathlib.Path(__file__).parents[3] / "etc/nova-diskaudit"
 
@@ -37,6 +37,17 @@ def test_the_sample_of_options(tmp_path: pathlib.Path) -> None:
     assert names <= set(kept.splitlines()), how
     assert all(one.help for room in ours for one in room.OPTIONS)
     assert all(one.help for one in nova.OWN)
+
+
+def test_the_sample_of_options_for_novas_scheduler(tmp_path: pathlib.Path) -> None:
+    made = tmp_path / "sample"
+    file = "etc/nova-diskaudit/nova-scheduler-config-generator.conf"
+    generator.main(["--config-file", str(ETC.parents[1] / file), "--output-file", str(made)])
+    kept = (ETC / "nova-scheduler.conf.sample").read_text()
+    group = scheduler.GROUP.name
+    assert _part(kept, group) == _part(made.read_text(), group), f"oslo-config-generator: {file}"
+    names = {line for line in made.read_text().splitlines() if re.match(r"#\w+ = ", line)}
+    assert names <= set(kept.splitlines())
 
 
 def _part(text: str, group: str) -> str:

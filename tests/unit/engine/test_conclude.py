@@ -226,6 +226,29 @@ def test_a_size_that_only_qemu_knows_is_missed_only_while_it_is_silent() -> None
     assert "virtual-size-unknown" in codes(one)
 
 
+def test_a_guest_that_its_flavor_requires_is_missed_unless_it_does_not_run() -> None:
+    def found(code: str | None, stats: str) -> set[str]:
+        doubt = Doubt(code=code) if code else None
+        told = claims() if code is None else None
+        seen = sighting(domain(guest_stats=stats), claims=told, guest_doubt=doubt)
+        return {one.code for one in conclude_instance(seen).findings}
+
+    missing = "guest-stats-missing"
+    assert found("agent-absent", "required") == {"agent-absent", missing}
+    assert found("guest-not-asked", "required") == {"guest-not-asked", missing}
+    assert found("guest-not-running", "required") == {"guest-not-running"}
+    assert found(None, "required") == set()
+    assert found("agent-absent", "optional") == {"agent-absent"}
+    assert found("guest-stats-off", "off") == {"guest-stats-off"}
+
+
+def test_what_is_missed_names_its_cause() -> None:
+    seen = sighting(domain(guest_stats="required"), guest_doubt=Doubt(code="agent-disconnected"))
+    (_, missed) = conclude_instance(seen).findings
+    assert (missed.code, missed.severity) == ("guest-stats-missing", "warning")
+    assert missed.message.endswith("(agent-disconnected)")
+
+
 def test_a_storage_sums_what_is_promised_on_it_each_file_once() -> None:
     two = sighting(domain(disk("vda"), disk("vdb")))
     report = conclude(

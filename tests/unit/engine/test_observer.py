@@ -18,6 +18,7 @@ from nova_diskaudit.facts import (
     Control,
     Domain,
     HostInfo,
+    InstancesDirectory,
     Mount,
     Process,
     StatsAnswer,
@@ -97,6 +98,9 @@ class Lanes:
             inodes_free=5,
         )
 
+    def instances_directory(self, path: str, _uuids: Any) -> InstancesDirectory:
+        return InstancesDirectory(image_cache_bytes=7, leftovers=(), complete=True)
+
     def block_stats(self, members: list[tuple[str, Process]]) -> dict[str, Any]:
         return {uuid: self.answer(uuid) for uuid, _ in members}
 
@@ -140,6 +144,18 @@ def test_a_healthy_host_has_nothing_to_say_about_itself() -> None:
     assert codes == {"instance-1": set(), "instance-2": set()}
     assert {i.guest.state for i in report.instances} == {"answered"}
     assert [s.identity for s in report.storages] == ["local:1"]
+
+
+def test_a_guest_whose_flavor_says_so_is_left_alone() -> None:
+    lanes = Lanes(guest(1, guest_stats="off"), guest(2, guest_stats="required"), guest(3))
+    report, codes = observe(lanes)
+    assert set(lanes.asked(operations.AGENT)) == {guest(2).uuid, guest(3).uuid}
+    assert codes == {"instance-1": {"guest-stats-off"}, "instance-2": set(), "instance-3": set()}
+    off = next(one for one in report.instances if one.domain == "instance-1")
+    assert off.guest.state == "guest-stats-off"
+    assert [disk.guest_used_bytes for disk in off.disks] == [None]
+    # Its host is asked as ever.
+    assert guest(1).uuid in lanes.asked(operations.BLOCK_STATS)
 
 
 def test_no_block_call_goes_to_a_domain_that_is_not_running() -> None:
@@ -237,6 +253,44 @@ def test_a_storage_that_tells_nothing_of_itself_is_listed_all_the_same() -> None
     assert storage.total_bytes is None
     assert [f.code for f in storage.findings] == ["permission-denied"]
     assert storage.virtual_sum_bytes == 2 * 2**30
+
+
+USUAL = "/var/lib/nova/instances"
+
+
+def nova_guest() -> Domain:
+    uuid = guest(1).uuid
+    return guest(1, f"/srv/nova/{uuid}/disk%d")
+
+
+@pytest.mark.parametrize(
+    ("domains", "options", "expected"),
+    [
+        ([guest(1)], {}, USUAL),
+        ([], {}, USUAL),
+        ([], {"path_map": (("/var/lib/nova", "/host/nova"),)}, "/host/nova/instances"),
+        ([], {"instances_path": "/srv/instances"}, "/srv/instances"),
+        ([nova_guest()], {}, "/srv/nova"),
+        ([nova_guest()], {"instances_path": "/srv/instances"}, "/srv/instances"),
+        # Who asks for one domain does not ask for a host.
+        ([guest(1)], {"instances": ("instance-1",)}, None),
+    ],
+)
+def test_the_storage_of_novas_instances_is_told_even_while_there_are_none(
+    domains: list[Domain], options: dict[str, Any], expected: str | None
+) -> None:
+    report, _ = observe(Lanes(*domains), **options)
+    (storage,) = report.storages
+    assert storage.instances_path == expected
+    assert (storage.total_bytes, storage.free_bytes) == (100, 50)
+    assert storage.image_cache_bytes == (None if expected is None else 7)
+
+
+def test_a_host_without_nova_has_no_instances_path() -> None:
+    lanes = Lanes()
+    lanes.faults["filesystem"] = lambda _: LaneRefused("file-missing", "no")
+    report, _ = observe(lanes)
+    assert report.storages == ()
 
 
 def test_of_several_asked_together_only_the_one_that_hangs_is_blamed() -> None:

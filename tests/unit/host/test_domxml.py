@@ -61,6 +61,40 @@ def test_incomplete_metadata_gives_what_it_has() -> None:
     assert (domain.flavor, domain.project_id, domain.user_id) == ("f", None, None)
 
 
+def flavor_with(specs: str) -> str:
+    """As Nova 34.0.0 writes a flavor with extra specs."""
+    return RUNNING.replace("</nova:flavor>", f"{specs}</nova:flavor>")
+
+
+def spec(value: str, name: str = "diskaudit:guest_stats") -> str:
+    return f'<nova:extraSpec name="{name}">{value}</nova:extraSpec>'
+
+
+@pytest.mark.parametrize(
+    ("specs", "expected"),
+    [
+        ("", "optional"),
+        ("<nova:extraSpecs/>", "optional"),
+        (f"<nova:extraSpecs>{spec('off')}</nova:extraSpecs>", "off"),
+        (f"<nova:extraSpecs>{spec('required')}</nova:extraSpecs>", "required"),
+        (f"<nova:extraSpecs>{spec('optional')}</nova:extraSpecs>", "optional"),
+        (f"<nova:extraSpecs>{spec('8', 'hw:x')}{spec('off')}</nova:extraSpecs>", "off"),
+        # What no validator has seen is no order.
+        (f"<nova:extraSpecs>{spec('OFF')}</nova:extraSpecs>", "optional"),
+        (f"<nova:extraSpecs>{spec('')}</nova:extraSpecs>", "optional"),
+        (f"<nova:extraSpecs>{spec('off', 'guest_stats')}</nova:extraSpecs>", "optional"),
+        # Not where Nova writes it.
+        (spec("off"), "optional"),
+    ],
+)
+def test_what_the_flavor_says_about_the_guest(specs: str, expected: str) -> None:
+    assert parse(flavor_with(specs)).guest_stats == expected
+
+
+def test_a_domain_that_nova_did_not_make_has_no_flavor_to_forbid_anything() -> None:
+    assert parse(domain_with("")).guest_stats == "optional"
+
+
 def test_chain_top_first_and_closed() -> None:
     top = disk(RUNNING)
     assert [layer.source for layer in top.layers] == [

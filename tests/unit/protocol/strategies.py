@@ -125,6 +125,7 @@ storages = st.lists(
         virtual_sum_bytes=whole,
         image_cache_bytes=count,
         managed_save_bytes=count,
+        instances_path=maybe_text,
         leftovers=st.lists(
             st.builds(record.Leftover, name=text, host_allocated_bytes=count), max_size=2
         ).map(tuple),

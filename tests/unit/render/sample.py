@@ -245,6 +245,7 @@ def report() -> record.HostReport:
                 identity="fsid:91a2",
                 kind="local",
                 path="/var/lib/nova/instances",
+                instances_path="/var/lib/nova/instances",
                 fs_type="xfs",
                 total_bytes=500 * GIB,
                 free_bytes=123456789012,
