@@ -295,6 +295,7 @@ def _peer_row(peer: Peer, stage: _Stage, directory: pathlib.Path) -> Row:
         row.absent = str(error)
         return row
     looks: list[Look] = []
+    patient = 0
     with contextlib.ExitStack() as end:
         end.callback(peer.stop)
         end.enter_context(stage.qemus_stopped())
@@ -304,9 +305,12 @@ def _peer_row(peer: Peer, stage: _Stage, directory: pathlib.Path) -> Row:
                 looked_at = time.monotonic()
                 patience = stage.size.patience / (_SHORTER if row.given_up else 1)
                 looks.append(peer.look(patience))
+                if not row.given_up:
+                    patient = len(looks)
                 row.given_up += time.monotonic() - looked_at >= patience
                 time.sleep(_PAUSE_SECONDS)
-    told = [told_of(peer, look, stage) for look in looks]
+    # Only of those which had all the patience there is.
+    told = [told_of(peer, look, stage) for look in looks[:patient]]
     domains, guests = stage.healthy()
     if peer.held or not peer.used:
         row.domains = (min(len(domains & one) for one, _ in told), len(domains))
