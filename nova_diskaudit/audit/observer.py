@@ -78,7 +78,12 @@ class Observer:
         why = uri.problem(options.uri)
         if why is not None:
             raise AuditError(f"cannot audit {options.uri!r}: {why}")
-        lanes.warm_up("monitor", "storage", "evidence", *(("guest",) if options.ask_guests else ()))
+        lanes.warm_up(
+            "monitor",
+            "storage",
+            *(("evidence",) if options.ask_evidence else ()),
+            *(("guest",) if options.ask_guests else ()),
+        )
         self._questions = Questions(lanes, options.timeout, options.deadlines)
         self._deadlines = options.deadlines
         self.images = Images(self._questions, options.path_map, hung)
@@ -240,14 +245,23 @@ class Observer:
         return hostname, [uuid for uuid, _ in listed]
 
     def _look_at_domains(self) -> None:
-        """Host facts here, the hypervisors right behind, and the guests behind them.
+        """Descriptions here, the storage right behind, then the hypervisors, then the guests.
 
-        Three steps at work on different domains, so that the cheap ones cost no time of their
+        Four steps at work on different domains, so that the cheap ones cost no time of their
         own. Every question inside has a deadline, so every step comes to its end.
         """
+        to_storage: queue.SimpleQueue[Subject | None] = queue.SimpleQueue()
         to_hypervisor: queue.SimpleQueue[Subject | None] = queue.SimpleQueue()
         to_guest: queue.SimpleQueue[Subject | None] = queue.SimpleQueue()
         finished: list[Subject] = []
+
+        def ask_storage() -> None:
+            try:
+                for subject in iter(to_storage.get, None):
+                    self._probe(subject)
+                    to_hypervisor.put(subject)
+            finally:
+                to_hypervisor.put(None)
 
         def ask_hypervisors() -> None:
             for several in iter(lambda: take_some(to_hypervisor, _ASKED_TOGETHER), []):
@@ -261,17 +275,18 @@ class Observer:
                 finished.append(subject)
                 self._tell(len(finished))
 
+        storage = Worker(ask_storage)
         hypervisors = Worker(ask_hypervisors)
         guests = [Worker(ask_guests) for _ in range(_GUEST_WORKERS)]
         for subject in self._subjects:
             self._describe(subject)
-            self._probe(subject)
-            to_hypervisor.put(subject)
-        to_hypervisor.put(None)
+            to_storage.put(subject)
+        to_storage.put(None)
+        storage.join()
         hypervisors.join()
         for _ in guests:
             to_guest.put(None)
-        for worker in (hypervisors, *guests):
+        for worker in (storage, hypervisors, *guests):
             worker.finish()
 
     def _inventory(self) -> tuple[str, list[tuple[str, str]]]:
@@ -330,6 +345,8 @@ class Observer:
 
     def _evidence(self, several: list[Subject]) -> None:
         """Ask libvirt for block stats of some domains in one question."""
+        if not self._options.ask_evidence:
+            return
         asked: list[tuple[Subject, Process]] = []
         for subject in several:
             if not subject.may_be_asked:

@@ -37,14 +37,16 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What to sweep, and how long it may take (seconds).
 
-    ``instances`` are UUIDs or domain names; empty means all. ``path_map`` are pairs of prefixes:
-    a path of the domain XML and where this process finds it. ``progress`` is told a phase, how
-    many domains are done and how many there are, from any thread.
+    ``instances`` are UUIDs or domain names; empty means all. ``ask_evidence``: libvirt's own block
+    numbers, which explain what others print and what only QEMU can tell. ``path_map`` are pairs of
+    prefixes: a path of the domain XML and where this process finds it. ``progress`` is told a
+    phase, how many domains are done and how many there are, from any thread.
     """
 
     uri: str
     instances: tuple[str, ...] = ()
     ask_guests: bool = True
+    ask_evidence: bool = True
     timeout: float = 60.0
     path_map: tuple[tuple[str, str], ...] = ()
     instances_path: str | None = None
@@ -59,6 +61,7 @@ def from_settings(settings: Settings) -> Options:
     return Options(
         uri=settings.uri,
         ask_guests=settings.ask_guests,
+        ask_evidence=settings.ask_evidence,
         timeout=settings.timeout,
         path_map=settings.path_map,
         instances_path=settings.instances_path,

@@ -32,6 +32,7 @@ class Settings(NamedTuple):
     evidence_timeout: float = 5.0
     agent_timeout: float = 3.0
     ask_guests: bool = True
+    ask_evidence: bool = True
 
 
 def path_pair(text: str) -> tuple[str, str]:
@@ -106,4 +107,5 @@ def settings(conf: cfg.ConfigOpts) -> Settings:
         evidence_timeout=conf.audit.evidence_timeout,
         agent_timeout=conf.audit.agent_timeout,
         ask_guests=conf.guest.enabled,
+        ask_evidence=conf.audit.evidence,
     )

@@ -38,6 +38,15 @@ reported with the code of the reason.""",
 Seconds for a look at the images of one domain on one mount. A mount that misses it is left alone
 until the question is answered, and no domain on it is asked for block statistics.""",
     ),
+    cfg.BoolOpt(
+        "evidence",
+        default=DEFAULTS.ask_evidence,
+        help="""
+Ask libvirt for its own block numbers of each running domain. They explain what other tools print,
+and are most of what a look costs libvirtd and the QEMUs. Without them the findings
+``allocation-is-high-water-mark`` and ``triple-equal`` of running domains are missing, and so is
+the host's number of what only QEMU can tell: volumes of storage pools, external data files.""",
+    ),
     cfg.FloatOpt(
         "evidence_timeout",
         default=DEFAULTS.evidence_timeout,

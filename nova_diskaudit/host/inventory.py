@@ -13,6 +13,7 @@ import datetime
 import time
 
 import libvirt
+import msgspec
 
 from nova_diskaudit.facts import Control, Domain, HostInfo, Listed, Process
 from nova_diskaudit.host import domxml
@@ -103,7 +104,27 @@ def describe(connection: libvirt.virConnect, uuid: str) -> Domain:
             break
     else:
         state = "unknown"
-    return domxml.parse(xml, state=state, seen_at=seen_at)
+    return _parsed(xml, state, seen_at)
+
+
+# What was read from a description, by its digest: libvirt uses the same words again and again, and
+# reading them costs more than fetching them.
+_read_before: dict[bytes, Domain] = {}
+_MOST_READ_BEFORE = 1024
+_LONGEST_READ_BEFORE = 32 * 1024  # characters; of a domain with two disks they are 4,000 to 8,000
+
+
+def _parsed(xml: str, state: State, seen_at: datetime.datetime) -> Domain:
+    before = _read_before.get(domxml.digest(xml))
+    if before is not None:
+        return msgspec.structs.replace(before, state=state, seen_at=seen_at)
+    domain = domxml.parse(xml, state=state, seen_at=seen_at)
+    if len(xml) > _LONGEST_READ_BEFORE:
+        return domain
+    if len(_read_before) >= _MOST_READ_BEFORE:
+        _read_before.clear()  # of descriptions that are no more, and of those that are, once
+    _read_before[domain.digest] = domain
+    return domain
 
 
 def digests(connection: libvirt.virConnect, uuids: list[str]) -> list[bytes | None]:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+import time
+from collections.abc import Iterable
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -53,6 +56,19 @@ def pss_bytes(pids: set[int]) -> int:
         total += sum(
             int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:")
         )
+    return total
+
+
+def clock_seconds(pids: Iterable[int]) -> float:
+    """Processor time of some processes by the kernel's clock of each, to the nanosecond.
+
+    Their threads that have ended are in it; their children that have ended are not.
+    """
+    total = 0.0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            # clock_getcpuclockid(3): the complement of the pid, and CPUCLOCK_SCHED.
+            total += time.clock_gettime((~pid << 3) | 2)
     return total
 
 

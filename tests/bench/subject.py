@@ -134,6 +134,10 @@ class Agent:
         if self._agent.is_running():
             self._agent.end(signal.SIGKILL)
 
+    def forget(self) -> None:
+        """Count no cycle that has ended by now."""
+        self._seen = self.log.stat().st_size
+
     def cycles_ended(self, count: int, patience: float = _PATIENCE_SECONDS) -> int:
         """Wait for so many more cycles by the log alone, which costs the agent nothing.
 

@@ -162,6 +162,8 @@ class Domain:
     small: bool = False
     #: whether another process may map the guest's memory
     shared_memory: bool = False
+    #: file in the work directory in place of the BIOS, of a domain without an OS
+    rom: str = ""
 
     @property
     def uuid(self) -> str:
@@ -192,6 +194,8 @@ class Domain:
         size, machine = (96, "pc") if self.small else (256, "q35")
         if self.script is None:
             size, machine = 16, "pc"
+            if self.rom:
+                boot = f'\n    <loader readonly="yes" type="rom">{workdir / self.rom}</loader>'
         return _XML.format(
             name=self.name,
             uuid=self.uuid,

@@ -123,6 +123,15 @@ def ensure(*, small: bool = False) -> GuestImage:
     return GuestImage(path / "vmlinuz", path / "initramfs")
 
 
+def unpack_kernel(directory: pathlib.Path) -> None:
+    """Lay the kernel of the guests, with all of its modules, into a directory that is not there."""
+    partial = directory.with_name(f"{directory.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    _unpack_kernel(partial)
+    partial.rename(directory)
+
+
 def _forget_old_ones(kind: str, path: pathlib.Path, days: int = 7) -> None:
     for other in path.parent.glob(f"{kind}-????????????????"):
         if other != path and other.stat().st_mtime < time.time() - days * 86400:

@@ -27,6 +27,7 @@ inventory_timeout = 20
 describe_timeout = 4
 storage_timeout = 1.5
 evidence_timeout = 6
+evidence = false
 agent_timeout = 2
 path_map = /var/lib/nova=/srv/nova
 path_map = /var/lib/libvirt=/srv/libvirt
@@ -81,6 +82,7 @@ def test_everything_that_can_be_set(path: str) -> None:
         evidence_timeout=6.0,
         agent_timeout=2.0,
         ask_guests=False,
+        ask_evidence=False,
     )
 
 
@@ -101,6 +103,7 @@ def test_the_file_reaches_the_engine(path: str, asked: list[audit.Options]) -> N
         inventory=20.0, describe=4.0, storage=1.5, evidence=6.0, agent=2.0
     )
     assert options.ask_guests is False
+    assert options.ask_evidence is False
 
 
 def test_the_command_line_wins(path: str, asked: list[audit.Options]) -> None:

@@ -168,6 +168,16 @@ def test_no_block_call_goes_to_a_domain_that_is_not_running() -> None:
     assert "guest-not-running" in codes["instance-4"]
 
 
+def test_without_evidence_no_block_call_is_made_and_files_tell_what_they_hold() -> None:
+    lanes = Lanes(guest(1), guest(2))
+    report, codes = observe(lanes, ask_evidence=False)
+    assert lanes.asked(operations.BLOCK_STATS) == []
+    assert codes == {"instance-1": set(), "instance-2": set()}
+    held = {disk.host_allocated_bytes for one in report.instances for disk in one.disks}
+    assert held == {facts().allocated_bytes}
+    assert {i.guest.state for i in report.instances} == {"answered"}
+
+
 def test_a_dead_mount_costs_one_deadline_and_no_block_call() -> None:
     dead = [guest(n, "/mnt/dead/%d.raw") for n in range(1, 30)]
     lanes = Lanes(*dead, guest(99))

@@ -7,9 +7,10 @@ import datetime
 from collections.abc import Iterable
 
 import libvirt
+import msgspec
 import pytest
 
-from nova_diskaudit.facts import Process
+from nova_diskaudit.facts import Domain, Process
 from nova_diskaudit.host import blockstats, inventory
 from nova_diskaudit.host.errors import HostError
 from nova_diskaudit.host.processes import _stat
@@ -196,3 +197,30 @@ def test_a_handle_is_fetched_once_and_a_domain_that_is_not_listed_is_gone() -> N
         inventory.lookup(source, "v")  # type: ignore[arg-type]
     assert raised.value.code == "domain-gone"
     assert lists == 2
+
+
+def describe(source: Libvirt) -> Domain:
+    return inventory.describe(source, "u")  # type: ignore[arg-type]
+
+
+def test_the_same_words_mean_the_same_domain_but_for_state_and_time() -> None:
+    first, again = (describe(Libvirt(states=[state])) for state in (RUNS, PAUSED))
+    assert (first.state, again.state) == ("running", "paused")
+    assert again.seen_at > first.seen_at
+    assert msgspec.structs.replace(again, state=first.state, seen_at=first.seen_at) == first
+
+
+def test_other_words_are_read_anew() -> None:
+    first = describe(Libvirt())
+    changed = RUNNING.replace("<name>" + first.name, "<name>renamed")
+    assert describe(Libvirt(xmls=[changed])).name == "renamed"
+
+
+def test_what_was_read_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "_MOST_READ_BEFORE", 3)
+    for number in range(10):
+        describe(Libvirt(xmls=[f"{RUNNING}<!-- {number} -->"]))
+        assert len(inventory._read_before) <= 3
+    inventory._read_before.clear()
+    describe(Libvirt(xmls=[RUNNING + " " * 40_000]))
+    assert not inventory._read_before
