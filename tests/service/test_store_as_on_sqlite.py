@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from tests.unit.reconcile.test_reconciliation import *  # noqa: F403
-from tests.unit.reconcile.test_reconciliation_model import *  # noqa: F403
 from tests.unit.store.test_instance import *  # noqa: F403
 from tests.unit.store.test_keeping import *  # noqa: F403
 from tests.unit.store.test_quota import *  # noqa: F403

@@ -22,6 +22,7 @@ from nova_diskaudit.store import tables
 from tests import reports
 from tests.unit.reconcile.stage import GIB, STALE_SECONDS, Stage, disk
 
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "25"))
 HOSTS = ("a", "b", "c")
 NAMES = ("one", "two", "three")
 STATUSES = ("ACTIVE", "SHUTOFF", "VERIFY_RESIZE", "ERROR", "RESCUE", "BUILD", "SHELVED_OFFLOADED")
@@ -486,12 +487,17 @@ class Life(RuleBasedStateMachine):
         self.memory.found = expected
 
 
-def test_lives(engine: sa.Engine) -> None:
+def lead(engine: sa.Engine, examples: int) -> None:
+    """So many lives, on this database."""
     Life.engine = engine
     Life.TestCase.settings = settings(
-        max_examples=int(os.environ.get("FUZZ_EXAMPLES", "25")),
+        max_examples=examples,
         stateful_step_count=25,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
     Life.TestCase().runTest()
+
+
+def test_lives(engine: sa.Engine) -> None:
+    lead(engine, EXAMPLES)

@@ -12,33 +12,34 @@ from tests.unit.reconcile.stage import STALE_SECONDS, Stage
 
 
 @pytest.fixture
-def stage(engine: sa.Engine) -> Stage:
+def alone(engine: sa.Engine) -> Stage:
+    """Without a Placement."""
     made = Stage(engine)
     made.options = {"placement": False}
     return made
 
 
-def test_a_second_process_takes_over(stage: Stage) -> None:
+def test_a_second_process_takes_over(alone: Stage) -> None:
     """The first one was killed in the middle of a pass: its lease ends by itself."""
-    stage.nova("one")
-    stage.later(5)
-    stage.reports("a")
-    stage.settle()
-    stage.lease()
-    stage.holder = "another process"
+    alone.nova("one")
+    alone.later(5)
+    alone.reports("a")
+    alone.settle()
+    alone.lease()
+    alone.holder = "another process"
     with pytest.raises(AssertionError):
-        stage.run()
-    stage.later(3)
-    assert stage.codes() == {("a", "one", "instance-without-domain")}
+        alone.run()
+    alone.later(3)
+    assert alone.codes() == {("a", "one", "instance-without-domain")}
 
 
-def test_a_process_that_is_told_to_end_breaks_off(stage: Stage) -> None:
-    stage.reports("a", "one")
+def test_a_process_that_is_told_to_end_breaks_off(alone: Stage) -> None:
+    alone.reports("a", "one")
     found = task.take(
-        stage.engine,
+        alone.engine,
         "reconciliation",
         "me",
-        clock=lambda: stage.now,
+        clock=lambda: alone.now,
         seconds=120,
         if_due=False,
         stop=lambda: True,
@@ -54,15 +55,15 @@ def test_a_process_that_is_told_to_end_breaks_off(stage: Stage) -> None:
         )
 
 
-def test_many_hosts_are_written_in_parts(stage: Stage) -> None:
+def test_many_hosts_are_written_in_parts(alone: Stage) -> None:
     for number in range(120):
-        stage.nova(f"i{number}", f"h{number}")
-    stage.later(5)
+        alone.nova(f"i{number}", f"h{number}")
+    alone.later(5)
     for number in range(120):
-        stage.reports(f"h{number}")
-    stage.settle()
-    done = stage.run()
+        alone.reports(f"h{number}")
+    alone.settle()
+    done = alone.run()
     assert (done.hosts, done.appeared) == (120, 120)
-    stage.settle()
-    done = stage.run()
+    alone.settle()
+    done = alone.run()
     assert (done.hosts, done.appeared, done.renewed, done.cleared) == (120, 0, 0, 0)
