@@ -10,6 +10,7 @@ import tempfile
 from typing import Any
 
 import openstack.connection
+import openstack.exceptions
 
 from tests.cloud.cloud import Cloud
 from tests.lab import guest_image
@@ -186,3 +187,12 @@ def boot(owner: Tenant, plan: Plan) -> Server:
         networks="none",
     )
     return Server(owner, plan, made.id)
+
+
+def is_gone(compute: Any, uuid: str) -> bool:
+    """Whether whose ``compute`` this is has no such server (any more)."""
+    try:
+        compute.get_server(uuid)
+    except openstack.exceptions.NotFoundException:
+        return True
+    return False

@@ -37,7 +37,6 @@ from typing import Any
 
 import libvirt
 import libvirt_qemu
-import openstack.exceptions
 import pytest
 
 from nova_diskaudit.sdk._proxy import DiskAuditProxy
@@ -98,13 +97,6 @@ class Story:
         body = {"shelveOffload": None}
         answer = self.admin.post(f"/servers/{self.server.id}/action", json=body)
         assert answer.status_code == 202, answer.text
-
-    def is_deleted(self) -> bool:
-        try:
-            self.compute.get_server(self.server.id)
-        except openstack.exceptions.NotFoundException:
-            return True
-        return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +185,7 @@ def test_a_server_is_followed(story: Story, auditor: DiskAuditProxy, step: Step)
     server = story.server
     step.act(story)
     if step.status is None:
-        truth.await_true("end of the server", story.is_deleted)
+        truth.await_true("end of the server", lambda: tenants.is_gone(story.compute, server.id))
     else:
         server.await_status(step.status)
     before = story.last

@@ -196,7 +196,7 @@ def disorder(
         compute.delete_server(server.id, ignore_missing=True)
     truth.await_true(
         "end of the servers",
-        lambda: not any(compute.find_server(one.id) for one in made.servers.values()),
+        lambda: all(tenants.is_gone(compute, one.id) for one in made.servers.values()),
     )
 
 
