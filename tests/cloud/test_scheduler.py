@@ -202,11 +202,11 @@ def delete(server: str | Server, owner: Tenant | None = None) -> None:
     whose = owner if isinstance(server, str) else server.tenant
     assert whose is not None
     compute = whose.connection.compute
-    for _ in range(3):
+    for _ in range(9):
         # One that found no host is gone at once.
         compute.delete_server(uuid, ignore_missing=True)
         try:
-            truth.await_true("its end", lambda: tenants.is_gone(compute, uuid), truth.LONG / 3)
+            truth.await_true("its end", lambda: tenants.is_gone(compute, uuid), truth.LONG / 9)
         except AssertionError:
             continue
         return
