@@ -231,10 +231,15 @@ def _own(
 
 
 def _with_instances(storages: Iterable[_Storage]) -> _Storage | None:
-    """The storage that new instances will lie on; of several the one with the least free bytes.
+    """The storage that new instances will lie on; of several one that does not tell what is free,
+    or else the one with the least.
 
     Agents before ``instances_path`` was told know it only by Nova's image cache.
     """
     told = [one for one in storages if one.instances_path is not None]
     told = told or [one for one in storages if one.image_cache_bytes is not None]
-    return min(told, key=lambda one: one.free_bytes or 0, default=None)
+    return min(told, key=_least_known_first, default=None)
+
+
+def _least_known_first(one: _Storage) -> tuple[bool, int]:
+    return one.free_bytes is not None, one.free_bytes or 0

@@ -196,7 +196,7 @@ def boot(owner: Tenant, image: tuple[str, bool] = ("qcow2", False), flavor: str 
 def delete(server: str | Server, owner: Tenant | None = None) -> None:
     """Delete it, and wait until it is gone.
 
-    It is asked for again when it takes long: a call that Nova's bus lost is never made up for.
+    It is asked for again when it takes long: Nova was seen to accept it and do nothing.
     """
     uuid = server if isinstance(server, str) else server.id
     whose = owner if isinstance(server, str) else server.tenant
