@@ -8,10 +8,7 @@ reads whose an instance is from the domain's metadata.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import pathlib
-import shutil
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -19,8 +16,7 @@ from typing import ClassVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.lab import chroot
-from tests.services import daemon, place
+from tests.services import daemon, venv
 
 #: Ceilometer 27.0.0 is of OpenStack 2026.2.
 REQUIREMENTS = ("ceilometer==27.0.0", "libvirt-python")
@@ -50,17 +46,7 @@ sources:
 
 def environment() -> pathlib.Path:
     """The virtual environment; takes a minute when it is not in the cache."""
-    recipe = repr((REQUIREMENTS, sys.version))
-    with chroot.cached(f"ceilometer-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}") as path:
-        # Its scripts name its path, so it is made where it stays; the mark says that it is whole.
-        mark = path / ".complete"
-        if not mark.exists():
-            shutil.rmtree(path, ignore_errors=True)
-            place.run(sys.executable, "-m", "venv", str(path))
-            pip = (str(path / "bin/pip"), "--disable-pip-version-check", "install", "--quiet")
-            place.run(*pip, *REQUIREMENTS)
-            mark.touch()
-    return path
+    return venv.made("ceilometer", REQUIREMENTS)
 
 
 class Ceilometer(daemon.Daemon):

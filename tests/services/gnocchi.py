@@ -9,17 +9,13 @@ caller has. Without a Keystone, users are believed to be who they say (``auth_mo
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import pathlib
 import secrets
-import shutil
-import sys
 import urllib.request
 from collections.abc import Mapping
 from typing import ClassVar
 
-from tests.lab import chroot
-from tests.services import daemon, place
+from tests.services import daemon, place, venv
 from tests.services.postgresql import Postgresql
 
 #: Gnocchi speaks to PostgreSQL by psycopg2 alone; the binary wheel needs no compiler. The rest is
@@ -55,17 +51,7 @@ metric_reporting_delay = -1
 
 def environment() -> pathlib.Path:
     """The virtual environment; takes half a minute when it is not in the cache."""
-    recipe = repr((REQUIREMENTS, sys.version))
-    with chroot.cached(f"gnocchi-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}") as path:
-        # Its scripts name its path, so it is made where it stays; the mark says that it is whole.
-        mark = path / ".complete"
-        if not mark.exists():
-            shutil.rmtree(path, ignore_errors=True)
-            place.run(sys.executable, "-m", "venv", str(path))
-            pip = (str(path / "bin/pip"), "--disable-pip-version-check", "install", "--quiet")
-            place.run(*pip, *REQUIREMENTS)
-            mark.touch()
-    return path
+    return venv.made("gnocchi", REQUIREMENTS)
 
 
 class Gnocchi(daemon.Daemon):
