@@ -243,7 +243,7 @@ class Observatory:
         files = observer.status_files(
             {one.uuid: (one.name, running[one.uuid]) for one in chosen if one.uuid in running}
         )
-        subjects = observer.look_at([(one.uuid, one.name) for one in chosen], running)
+        subjects = observer.look_at(chosen, running)
         markers = {one.uuid: one for one in chosen} if listed_now else {}
         for subject in subjects:
             uuid = subject.uuid

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from nova_diskaudit.audit.question import Questions
 from nova_diskaudit.facts import Doubt, Layer, LayerFacts, Mount, Process, Signature
@@ -33,6 +34,27 @@ class Hung:
         for known in (self.mounts, self.directories):
             for path in [p for p, s in list(known.items()) if s not in unanswered]:
                 known.pop(path, None)
+
+
+class Look(NamedTuple):
+    """Images of one domain that are to be looked at.
+
+    ``process``: the QEMU that uses them, whose view of the filesystem helps where libvirt runs in
+    a container. ``subject``: what a missed deadline is about.
+    """
+
+    layers: Iterable[Layer]
+    process: Process | None
+    subject: str
+
+
+class _Share(NamedTuple):
+    """What of a look lies on one mount and has no facts yet; ``facts`` takes them up."""
+
+    layers: list[Layer]
+    process: Process | None
+    subject: str
+    facts: dict[Layer, LayerFacts]
 
 
 class Images:
@@ -62,26 +84,25 @@ class Images:
     def look_at(
         self, layers: Iterable[Layer], process: Process | None, subject: str
     ) -> dict[Layer, LayerFacts]:
-        """Look at some images of one domain, those of each mount in one question.
+        """Look at some images of one domain, as :meth:`look_at_each`."""
+        (facts,) = self.look_at_each([Look(layers, process, subject)])
+        return facts
 
-        :param process: the QEMU of the domain, whose view of the filesystem helps where libvirt
-            runs in a container.
-        """
-        facts: dict[Layer, LayerFacts] = {}
-        by_mount: dict[str, list[Layer]] = {}
-        for layer in dict.fromkeys(layers):
-            path = self.path(layer)
-            if path is not None and os.path.dirname(path) in self.hung.directories:
-                facts[layer] = LayerFacts(code=_UNRESPONSIVE)
-            else:
-                by_mount.setdefault(self._mount_of(path) if path else "", []).append(layer)
-        for mount, group in by_mount.items():
-            answer = self._look(mount, group, process, subject)
-            if isinstance(answer, Doubt):
-                if answer.code == _UNRESPONSIVE and mount not in self.hung.mounts:
-                    self._blame(mount, group, subject)
-                answer = [LayerFacts(code=answer.code, detail=answer.detail)] * len(group)
-            facts.update(zip(group, answer, strict=True))
+    def look_at_each(self, looks: Sequence[Look]) -> list[dict[Layer, LayerFacts]]:
+        """Look at images of some domains, those of each mount in one question."""
+        facts: list[dict[Layer, LayerFacts]] = [{} for _ in looks]
+        by_mount: dict[str, list[_Share]] = {}
+        for look, found in zip(looks, facts, strict=True):
+            shares: dict[str, _Share] = {}
+            for layer in dict.fromkeys(look.layers):
+                path = self.path(layer)
+                mount = self._mount_of(path) if path else ""
+                if mount not in shares:
+                    shares[mount] = _Share([], look.process, look.subject, found)
+                    by_mount.setdefault(mount, []).append(shares[mount])
+                shares[mount].layers.append(layer)
+        for mount, wanted in by_mount.items():
+            self._look(mount, wanted)
         return facts
 
     def signatures(
@@ -132,20 +153,46 @@ class Images:
             return None
         return mapped(layer.source, self._path_map)
 
-    def _look(
-        self, mount: str, layers: list[Layer], process: Process | None, subject: str
-    ) -> list[LayerFacts] | Doubt:
-        if mount in self.hung.mounts:
-            return Doubt(code=_UNRESPONSIVE)
-        return self._questions.ask(
-            operations.PROBE_LAYERS,
-            layers,
-            process,
-            self._path_map,
-            seconds=self._questions.deadlines.storage,
-            missed=_UNRESPONSIVE,
-            subject=subject,
-        )
+    def _look(self, mount: str, shares: Sequence[_Share]) -> None:
+        while shares:
+            # Each time anew, for what hangs may be known by now.
+            for share in shares:
+                self._leave_out_what_hangs(mount, share)
+            shares = [share for share in shares if share.layers]
+            if not shares:
+                return
+            answers = self._questions.ask_each(
+                operations.PROBE_LAYERS,
+                [(share.layers, share.process, self._path_map) for share in shares],
+                seconds=self._questions.deadlines.storage,
+                missed=_UNRESPONSIVE,
+                subjects=[share.subject for share in shares],
+            )
+            for share, answer in zip(shares, answers, strict=False):
+                if isinstance(answer, Doubt):
+                    if answer.code == _UNRESPONSIVE and mount not in self.hung.mounts:
+                        self._blame(mount, share.layers, share.subject)
+                    answer = [LayerFacts(code=answer.code, detail=answer.detail)] * len(
+                        share.layers
+                    )
+                share.facts.update(zip(share.layers, answer, strict=True))
+            shares = shares[len(answers) :]
+
+    def _leave_out_what_hangs(self, mount: str, share: _Share) -> None:
+        if not self.hung.mounts and not self.hung.directories:
+            return
+        hung = [
+            layer
+            for layer in share.layers
+            if mount in self.hung.mounts or self._directory(layer) in self.hung.directories
+        ]
+        for layer in hung:
+            share.layers.remove(layer)
+            share.facts[layer] = LayerFacts(code=_UNRESPONSIVE)
+
+    def _directory(self, layer: Layer) -> str | None:
+        path = self.path(layer)
+        return None if path is None else os.path.dirname(path)
 
     def _blame(self, mount: str, layers: Iterable[Layer], subject: str) -> None:
         """Find out what hangs: the mount, or only what these directories lead to.

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import datetime
 import queue
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from nova_diskaudit.audit import uri
-from nova_diskaudit.audit.images import Hung, Images
+from nova_diskaudit.audit.images import Hung, Images, Look
 from nova_diskaudit.audit.interview import interview
 from nova_diskaudit.audit.options import AuditError, Options
 from nova_diskaudit.audit.question import Questions, known_doubt
@@ -45,8 +45,9 @@ _GUEST_WORKERS = 2
 _CONTROL_SECONDS = 1.0
 # A question of ours that missed its deadline has been a job of that domain for longer than this.
 _STUCK_MILLISECONDS = 1000
-# Domains in one question for block stats: one by one, each costs a fifth more; and as many as
-# this lose their evidence to one that hangs.
+# Domains in one question. For block stats: one by one, each costs a fifth more; and as many as
+# this lose their evidence to one that hangs. To libvirt's descriptions and the storage: waking
+# another process for each costs as much as the answer.
 _ASKED_TOGETHER = 8
 # As many lose the proof that they are unchanged to one that libvirt does not describe in time.
 _DESCRIBED_TOGETHER = 64
@@ -194,13 +195,11 @@ class Observer:
             return None
         return found
 
-    def look_at(
-        self, chosen: Iterable[tuple[str, str]], processes: Mapping[str, Process]
-    ) -> list[Subject]:
-        """Look at some domains, given as (uuid, name); the mounts are to be known by now."""
+    def look_at(self, chosen: Iterable[Listed], processes: Mapping[str, Process]) -> list[Subject]:
+        """Look at some domains; the mounts are to be known by now."""
         self._subjects = [
-            Subject(uuid=uuid, name=name, as_of=_now(), process=processes.get(uuid))
-            for uuid, name in chosen
+            Subject(uuid=one.uuid, name=one.name, as_of=_now(), process=processes.get(one.uuid))
+            for one in chosen
         ]
         self._look_at_domains()
         return self._subjects
@@ -239,10 +238,10 @@ class Observer:
             processes.update(self.look_at_processes() or {})
 
         scanning = Worker(scan)  # while libvirt makes its list
-        hostname, listed = self._inventory()
+        hostname, listed = self.hostname(), self.listed()
         scanning.finish()
         self.look_at(_choose(listed, self._options.instances), processes)
-        return hostname, [uuid for uuid, _ in listed]
+        return hostname, [one.uuid for one in listed]
 
     def _look_at_domains(self) -> None:
         """Descriptions here, the storage right behind, then the hypervisors, then the guests.
@@ -257,9 +256,10 @@ class Observer:
 
         def ask_storage() -> None:
             try:
-                for subject in iter(to_storage.get, None):
-                    self._probe(subject)
-                    to_hypervisor.put(subject)
+                for several in iter(lambda: take_some(to_storage, _ASKED_TOGETHER), []):
+                    self._probe(several)
+                    for subject in several:
+                        to_hypervisor.put(subject)
             finally:
                 to_hypervisor.put(None)
 
@@ -278,9 +278,12 @@ class Observer:
         storage = Worker(ask_storage)
         hypervisors = Worker(ask_hypervisors)
         guests = [Worker(ask_guests) for _ in range(_GUEST_WORKERS)]
-        for subject in self._subjects:
-            self._describe(subject)
-            to_storage.put(subject)
+        # Few at first, so that everybody has something to do soon.
+        waiting, count = self._subjects, 1
+        while waiting:
+            for subject in self._described(waiting[:count]):
+                to_storage.put(subject)
+            waiting, count = waiting[count:], min(2 * count, _ASKED_TOGETHER)
         to_storage.put(None)
         storage.join()
         hypervisors.join()
@@ -288,15 +291,6 @@ class Observer:
             to_guest.put(None)
         for worker in (storage, hypervisors, *guests):
             worker.finish()
-
-    def _inventory(self) -> tuple[str, list[tuple[str, str]]]:
-        hostname = self.hostname()
-        listed = self._questions.ask(
-            operations.LIST_DOMAINS, seconds=self._deadlines.inventory, missed="domain-unreadable"
-        )
-        if isinstance(listed, Doubt):
-            raise self._no_inventory(listed)
-        return hostname, listed
 
     def _no_inventory(self, doubt: Doubt) -> AuditError:
         said = (doubt.detail or doubt.code).removeprefix(f"{self._options.uri}: ")
@@ -306,17 +300,31 @@ class Observer:
             "another with --connect"
         )
 
-    def _describe(self, subject: Subject) -> None:
-        subject.as_of = _now()
-        answer: Domain | Doubt | None = self._left_alone(subject, "describe")
-        if answer is None:
-            answer = self._questions.ask(
+    def _described(self, several: Sequence[Subject]) -> Iterator[Subject]:
+        """Ask libvirt what some domains are made of; each of them as soon as that is known."""
+        waiting: list[Subject] = []
+        for subject in several:
+            subject.as_of = _now()
+            alone = self._left_alone(subject, "describe")
+            if alone is None:
+                waiting.append(subject)
+            else:
+                self._describe(subject, alone)
+                yield subject
+        while waiting:
+            answers = self._questions.ask_each(
                 operations.DESCRIBE,
-                subject.uuid,
+                [(subject.uuid,) for subject in waiting],
                 seconds=self._deadlines.describe,
                 missed="domain-unreadable",
-                subject=subject.uuid,
+                subjects=[subject.uuid for subject in waiting],
             )
+            for subject, answer in zip(waiting, answers, strict=False):
+                self._describe(subject, answer)
+                yield subject
+            waiting = waiting[len(answers) :]
+
+    def _describe(self, subject: Subject, answer: Domain | Doubt) -> None:
         if not isinstance(answer, Doubt):
             subject.domain = answer
             return
@@ -330,18 +338,25 @@ class Observer:
     def _left_alone(self, subject: Subject, part: Part) -> Doubt | None:
         return None if self._memory is None else self._memory.left_alone(subject.uuid, part)
 
-    def _probe(self, subject: Subject) -> None:
-        if subject.domain is None:
-            return
-        subject.as_of = _now()
-        disks = subject.domain.disks
-        layers = [layer for disk in disks for layer in disk.layers]
-        layers += [disk.data_file for disk in disks if disk.data_file]
-        facts = self.images.look_at(layers, subject.process, subject.uuid)
-        for disk in disks:
-            subject.layers[disk.target] = tuple(facts[layer] for layer in disk.layers)
-            if disk.data_file:
-                subject.data_files[disk.target] = facts[disk.data_file]
+    def _probe(self, several: Iterable[Subject]) -> None:
+        described: list[tuple[Subject, Domain]] = []
+        looks: list[Look] = []
+        for subject in several:
+            if subject.domain is None:
+                continue
+            subject.as_of = _now()
+            disks = subject.domain.disks
+            layers = [layer for disk in disks for layer in disk.layers]
+            layers += [disk.data_file for disk in disks if disk.data_file]
+            described.append((subject, subject.domain))
+            looks.append(Look(layers, subject.process, subject.uuid))
+        for (subject, domain), facts in zip(
+            described, self.images.look_at_each(looks), strict=True
+        ):
+            for disk in domain.disks:
+                subject.layers[disk.target] = tuple(facts[layer] for layer in disk.layers)
+                if disk.data_file:
+                    subject.data_files[disk.target] = facts[disk.data_file]
 
     def _evidence(self, several: list[Subject]) -> None:
         """Ask libvirt for block stats of some domains in one question."""
@@ -474,16 +489,16 @@ class Observer:
             self._options.progress("domains", done, len(self._subjects))
 
 
-def _choose(listed: Sequence[tuple[str, str]], wanted: Sequence[str]) -> Sequence[tuple[str, str]]:
+def _choose(listed: Sequence[Listed], wanted: Sequence[str]) -> Sequence[Listed]:
     if not wanted:
         return listed
-    chosen: dict[tuple[str, str], None] = {}
+    chosen: dict[str, Listed] = {}
     for word in wanted:
-        matches = [pair for pair in listed if word.lower() == pair[0] or word == pair[1]]
+        matches = [one for one in listed if word.lower() == one.uuid or word == one.name]
         if not matches:
             raise AuditError(f"no domain is called {word!r}; virsh list --all --uuid --name tells")
-        chosen.update(dict.fromkeys(matches))
-    return list(chosen)
+        chosen.update((one.uuid, one) for one in matches)
+    return list(chosen.values())
 
 
 def _now() -> datetime.datetime:

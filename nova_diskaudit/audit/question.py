@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TypeVar
 
 from nova_diskaudit.audit.options import Deadlines
 from nova_diskaudit.facts import Doubt
 from nova_diskaudit.findings import CATALOGUE
-from nova_diskaudit.lane.errors import DeadlineMissed, LaneBroken, LaneRefused, NoToken
+from nova_diskaudit.lane.errors import DeadlineMissed, LaneError, LaneRefused, NoToken
 from nova_diskaudit.lane.lanes import Lanes
 from nova_diskaudit.lane.operations import Operation
 
@@ -39,23 +40,46 @@ class Questions:
         :param missed: the code of the finding for no answer in that time.
         :param subject: the UUID of the domain in question.
         """
+        (answer,) = self.ask_each(
+            operation, [arguments], seconds=seconds, missed=missed, subjects=[subject]
+        )
+        return answer
+
+    def ask_each(
+        self,
+        operation: Operation[_T],
+        things: Sequence[tuple[object, ...]],
+        *,
+        seconds: float,
+        missed: str,
+        subjects: Sequence[str | None],
+    ) -> list[_T | Doubt]:
+        """Ask the same about several things, each by the arguments of a single question.
+
+        :returns: the answers, at least the first. They end behind the one that was not answered
+            in time; who still wants the rest asks anew.
+        """
         left = self._end - time.monotonic()
         if left <= 0:
-            return _TOO_LATE
-        try:
-            return self._lanes.call(
-                operation, *arguments, deadline=min(seconds, left), subject=subject
-            )
-        except DeadlineMissed:
-            if left < seconds:
-                return _TOO_LATE
-            return Doubt(code=missed, detail=f"no answer in {seconds:g} s")
-        except NoToken:
-            return Doubt(code="libvirt-busy")
-        except LaneRefused as refusal:
-            return known_doubt(refusal.code, refusal.detail, missed)
-        except LaneBroken as broken:
-            return Doubt(code=missed, detail=str(broken))
+            return [_TOO_LATE] * len(things)
+        outcomes = self._lanes.call_each(
+            operation, things, deadline=min(seconds, left), subjects=subjects
+        )
+        answers: list[_T | Doubt] = []
+        for outcome in outcomes:
+            if not isinstance(outcome, LaneError):
+                answers.append(outcome)
+            elif isinstance(outcome, DeadlineMissed):
+                late = left < seconds
+                detail = f"no answer in {seconds:g} s"
+                answers.append(_TOO_LATE if late else Doubt(code=missed, detail=detail))
+            elif isinstance(outcome, NoToken):
+                answers.append(Doubt(code="libvirt-busy"))
+            elif isinstance(outcome, LaneRefused):
+                answers.append(known_doubt(outcome.code, outcome.detail, missed))
+            else:
+                answers.append(Doubt(code=missed, detail=str(outcome)))
+        return answers
 
 
 def known_doubt(code: str, detail: str | None, otherwise: str) -> Doubt:

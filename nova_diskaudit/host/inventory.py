@@ -9,8 +9,11 @@ no time at all on 9.0.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import math
 import time
+from collections.abc import Iterable
 
 import libvirt
 import msgspec
@@ -33,6 +36,7 @@ _STATES: dict[int, State] = {
 }
 _INACTIVE = frozenset({"shutoff", "crashed", "unknown"})
 _LOOKS = 3
+_LIST_IS_YOUNG_SECONDS = 1.0
 
 # 9.0 does not wait and 11.3 does; what lies between was not measured and is taken to wait.
 _WAITS_SINCE_LIBVIRT = 9_001_000
@@ -55,18 +59,17 @@ def host_info(connection: libvirt.virConnect) -> HostInfo:
     )
 
 
-def list_domains(connection: libvirt.virConnect) -> list[tuple[str, str]]:
-    """(uuid, name) of every domain, running or not."""
-    return [(uuid, domain.name()) for uuid, domain in _list(connection).items()]
-
-
 def list_states(connection: libvirt.virConnect) -> list[Listed]:
     """Every domain with its state, in one question that waits for no QEMU.
 
     The group STATE needs no job of a domain (libvirt 9.0 ``qemuDomainGetStatsNeedMonitor``).
     """
+    asked_at = time.monotonic()
     records = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0)
-    _keep(connection, {domain.UUIDString(): domain for domain, _ in records})
+    _keep(connection, (domain for domain, _ in records))
+    told = _told(connection)
+    told.states = {one.UUIDString(): numbers.get("state.state", -1) for one, numbers in records}
+    told.states_asked_at = asked_at
     return [
         Listed(
             uuid=domain.UUIDString(),
@@ -81,6 +84,9 @@ def list_states(connection: libvirt.virConnect) -> list[Listed]:
 def describe(connection: libvirt.virConnect, uuid: str) -> Domain:
     """State, disks and agent channel of one domain.
 
+    The state is that of the list while the list is young, and asked for when there is none, or when
+    the description contradicts it: that question is a third of the whole (libvirt 9.0, measured).
+
     :raises HostError: ``domain-gone`` or ``domain-unreadable``; ``qemu-unresponsive`` when this
         libvirt would wait behind another caller that waits for QEMU.
     """
@@ -89,17 +95,19 @@ def describe(connection: libvirt.virConnect, uuid: str) -> Domain:
         why = _why_not_described(domain)
         if why is not None:
             raise HostError("qemu-unresponsive", f"{why}, and libvirt would not describe it before")
+    listed = _state_of_young_list(connection, uuid)
     for _ in range(_LOOKS):
         seen_at = datetime.datetime.now(datetime.UTC)
         try:
-            state = _STATES.get(domain.state()[0], "unknown")
+            number = domain.state()[0] if listed is None else listed
+            state, listed = _STATES.get(number, "unknown"), None
             xml = domain.XMLDesc(0)
         except libvirt.libvirtError as error:
             raise translate(error) from None
         active = domxml.is_active(xml)
         if active != (state in _INACTIVE):
             break
-        # It started or stopped between the two calls. A crashed one may keep its QEMU.
+        # It started or stopped between the two. A crashed one may keep its QEMU.
         if state == "crashed":
             break
     else:
@@ -218,9 +226,6 @@ def control_of(domain: libvirt.virDomain) -> Control:
     return Control(state="busy", milliseconds=milliseconds)
 
 
-_handles: dict[libvirt.virConnect, dict[str, libvirt.virDomain]] = {}
-
-
 def lookup(connection: libvirt.virConnect, uuid: str) -> libvirt.virDomain:
     """The handle of the domain with this UUID, which says nothing of its state.
 
@@ -229,40 +234,61 @@ def lookup(connection: libvirt.virConnect, uuid: str) -> libvirt.virDomain:
 
     :raises HostError: ``domain-gone``, else as :func:`translate`.
     """
-    handle = _handles.get(connection, {}).get(uuid)
+    handle = _told(connection).handles.get(uuid)
     if handle is None:
         try:
-            handle = _list(connection).get(uuid)
+            _keep(connection, connection.listAllDomains())
         except libvirt.libvirtError as error:
             raise translate(error) from None
+        handle = _told(connection).handles.get(uuid)
     if handle is None:
         raise HostError("domain-gone", f"libvirt has no domain {uuid}")
     return handle
 
 
-def _list(connection: libvirt.virConnect) -> dict[str, libvirt.virDomain]:
-    found = {domain.UUIDString(): domain for domain in connection.listAllDomains()}
-    _keep(connection, found)
-    return found
+@dataclasses.dataclass
+class _Told:
+    """What libvirt told over one connection: handles, states by the list and when it was asked for
+    that, and the daemon's version.
+    """
+
+    handles: dict[str, libvirt.virDomain] = dataclasses.field(default_factory=dict)
+    states: dict[str, int] = dataclasses.field(default_factory=dict)
+    states_asked_at: float = -math.inf
+    version: int | None = None
 
 
-def _keep(connection: libvirt.virConnect, found: dict[str, libvirt.virDomain]) -> None:
-    _handles.clear()  # of a connection that is closed
-    _handles[connection] = found
+_by_connection: dict[libvirt.virConnect, _Told] = {}
 
 
-_versions: dict[libvirt.virConnect, int] = {}
+def _told(connection: libvirt.virConnect) -> _Told:
+    told = _by_connection.get(connection)
+    if told is None:
+        _by_connection.clear()  # of a connection that is closed
+        told = _by_connection[connection] = _Told()
+    return told
+
+
+def _keep(connection: libvirt.virConnect, handles: Iterable[libvirt.virDomain]) -> None:
+    _told(connection).handles = {handle.UUIDString(): handle for handle in handles}
+
+
+def _state_of_young_list(connection: libvirt.virConnect, uuid: str) -> int | None:
+    told = _told(connection)
+    if time.monotonic() - told.states_asked_at > _LIST_IS_YOUNG_SECONDS:
+        return None
+    return told.states.get(uuid)
 
 
 def _version(connection: libvirt.virConnect) -> int:
     """The daemon's version, asked once a connection."""
-    if connection not in _versions:
-        _versions.clear()  # of a connection that is closed
+    told = _told(connection)
+    if told.version is None:
         try:
-            _versions[connection] = connection.getLibVersion()
+            told.version = connection.getLibVersion()
         except libvirt.libvirtError as error:
             raise translate(error) from None
-    return _versions[connection]
+    return told.version
 
 
 def translate(error: libvirt.libvirtError) -> HostError:

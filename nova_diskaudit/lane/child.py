@@ -11,6 +11,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Sequence
 
 import msgspec
 
@@ -66,24 +67,36 @@ class Child:
         """The descriptor that becomes readable when a reply arrives."""
         return self._socket.fileno()
 
-    def ask(self, operation: str, arguments: msgspec.Raw, seconds: float) -> wire.Reply | None:
-        """The reply; None when it does not arrive in time, and then :meth:`late_reply` has it.
+    def ask(
+        self, operation: str, things: Sequence[msgspec.Raw], seconds: float
+    ) -> list[wire.Answer]:
+        """The answers for these things, in order.
 
-        The time to start the child is not counted.
+        There are fewer when the next one does not arrive within ``seconds`` after those before it,
+        and then :meth:`late_reply` has it. The time to start the child is not counted.
 
         :raises ChildDied: when the child cannot answer any more.
         """
+        answers: list[wire.Answer] = []
         try:
-            ready = self._start()
-            if ready is not None:
-                return ready
-            until = time.monotonic() + seconds
+            refusal = self._start()
+            if refusal is not None:
+                return [refusal] * len(things)
             self._serial += 1
-            request = wire.frame(wire.Request(self._serial, operation, arguments))
+            request = wire.frame(wire.Request(self._serial, operation, list(things)))
+            until = time.monotonic() + seconds
             self._send(request, until)
-            return self._receive(until)
+            while len(answers) < len(things):
+                reply = self._receive(until)
+                if reply is None:
+                    break
+                if not 0 < len(reply.answers) <= len(things) - len(answers):
+                    raise ChildDied(f"the {self.kind} lane answered what was not asked")
+                answers += reply.answers
+                until = time.monotonic() + seconds
         except _HungUp as hung_up:
             raise ChildDied(self._epitaph(hung_up)) from None
+        return answers
 
     def late_reply(self) -> wire.Reply | None:
         """What has arrived since :meth:`ask` gave up; None when it is not yet whole.
@@ -128,14 +141,14 @@ class Child:
         self._socket.close()
         return True
 
-    def _start(self) -> wire.Reply | None:
-        """Wait for the first frame; it is returned only when it refuses to serve."""
+    def _start(self) -> wire.Answer | None:
+        """Wait for the first frame; the answer in it is a refusal to serve."""
         if self._serial != wire.READY:
             return None
         ready = self._receive(time.monotonic() + _START_SECONDS)
         if ready is None:
             raise ChildDied(f"the {self.kind} lane was not ready within {_START_SECONDS:g} s")
-        return ready if ready.code is not None else None
+        return ready.answers[0] if ready.answers else None
 
     def _send(self, data: bytes, until: float) -> None:
         view = memoryview(data)

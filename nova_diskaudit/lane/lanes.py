@@ -7,6 +7,7 @@ import pathlib
 import threading
 import time
 import types
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import msgspec
@@ -120,21 +121,45 @@ class Lanes:
         :raises NoToken: calls without an answer hold every token.
         :raises LaneBroken: the child died (twice, if the call may be repeated).
         """
-        arguments = wire.encode(args)
-        if subject is None:
-            subject = args[0] if args and isinstance(args[0], str) else operation.name
+        (outcome,) = self.call_each(operation, [args], deadline=deadline, subjects=[subject])
+        if isinstance(outcome, LaneError):
+            raise outcome
+        return outcome
+
+    def call_each(
+        self,
+        operation: Operation[R],
+        things: Sequence[tuple[Any, ...]],
+        *,
+        deadline: float,
+        subjects: Sequence[str | None],
+    ) -> list[R | LaneError]:
+        """Ask about several things in one question, each by the arguments of a single call.
+
+        A wakeup of another process costs as much as many an answer, and here there is one for all
+        of them. Yet each has ``deadline`` seconds of its own, and who hangs is known.
+
+        :returns: what :meth:`call` would return or raise, thing by thing, for the first one at
+            least. It ends behind the first that missed its deadline, or for which there was no
+            lane; the caller asks for the rest anew, if that still makes sense.
+        :raises ValueError: for several things that need a token each.
+        """
+        if operation.token is not None and len(things) != 1:
+            raise ValueError(f"{operation!r} needs a token for each call")
+        about = [
+            _about(operation, args) if subject is None else subject
+            for args, subject in zip(things, subjects, strict=True)
+        ]
         try:
-            reply = self._attempt(operation, args, arguments, deadline, subject)
-        except LaneBroken:
-            if not operation.repeatable or self._closed:
-                raise
-            reply = self._attempt(operation, args, arguments, deadline, subject)
-        if reply.code is not None:
-            raise LaneRefused(reply.code, reply.detail or "")
-        try:
-            return msgspec.msgpack.decode(reply.result, type=operation.result)  # type: ignore[no-any-return]
-        except wire.UNDECODABLE as error:
-            raise LaneBroken(f"{operation.name}: not the promised result: {error}") from None
+            try:
+                return self._attempt(operation, things, deadline, about)
+            except LaneBroken:
+                if not operation.repeatable or self._closed:
+                    raise
+            # Alone, for any of them may be what kills the lane.
+            return self._attempt(operation, things[:1], deadline, about)
+        except LaneError as error:
+            return [error]
 
     def unanswered(self) -> frozenset[str]:
         """Subjects of the calls that missed their deadline and still go on."""
@@ -177,13 +202,13 @@ class Lanes:
 
     def _attempt(
         self,
-        operation: Operation[Any],
-        args: tuple[Any, ...],
-        arguments: msgspec.Raw,
+        operation: Operation[R],
+        things: Sequence[tuple[Any, ...]],
         seconds: float,
-        subject: str,
-    ) -> wire.Reply:
-        holder = self._take_token(operation, args, subject, seconds)
+        subjects: Sequence[str],
+    ) -> list[R | LaneError]:
+        encoded = [wire.encode(args) for args in things]
+        holder = self._take_token(operation, things[0], subjects[0], seconds)
         try:
             child = self._borrow(operation.kind, seconds)
         except BaseException:
@@ -191,23 +216,25 @@ class Lanes:
                 self._tokens.give_back(holder)
             raise
         try:
-            reply = child.ask(operation.name, arguments, seconds)
+            answers = child.ask(operation.name, encoded, seconds)
         except ChildDied as error:
             self._bury(child)
             if holder is not None:
                 self._tokens.orphan(holder)
             raise LaneBroken(f"{operation.name}: {error}") from None
         except BaseException:  # Ctrl-C: the answer is still to come
-            self._park(child, holder, subject)
+            self._park(child, holder, subjects[0])
             raise
-        if reply is None:
+        outcomes = _outcomes(operation, answers)
+        if len(answers) < len(things):
+            subject = subjects[len(answers)]
             self._park(child, holder, subject)
-            raise DeadlineMissed(subject, seconds)
+            return [*outcomes, DeadlineMissed(subject, seconds)]
         if holder is not None:
             self._tokens.give_back(holder)
         self._answered_at[operation.kind] = now()
         self._put_back(child)
-        return reply
+        return outcomes
 
     def _take_token(
         self, operation: Operation[Any], args: tuple[Any, ...], subject: str, seconds: float
@@ -284,7 +311,7 @@ class Lanes:
         self._supervisor.retire(child)
 
     def _park(self, child: Child, holder: Holder | None, subject: str) -> None:
-        """Leave the child alone with its call; the next one gets another."""
+        """Leave the child alone with its call, about ``subject``; the next one gets another."""
         with self._changed:
             self._count[child.kind] -= 1
             self._parked[child.kind] += 1
@@ -328,3 +355,21 @@ class Lanes:
         if control is None or control.state != "busy":
             return True
         return control.milliseconds / 1000 < now() - holder.since - 1
+
+
+def _about(operation: Operation[Any], args: tuple[Any, ...]) -> str:
+    return args[0] if args and isinstance(args[0], str) else operation.name
+
+
+def _outcomes(operation: Operation[R], answers: Iterable[wire.Answer]) -> list[R | LaneError]:
+    outcomes: list[R | LaneError] = []
+    for answer in answers:
+        if answer.code is not None:
+            outcomes.append(LaneRefused(answer.code, answer.detail or ""))
+            continue
+        try:
+            outcomes.append(operation.decode(answer.result))
+        except wire.UNDECODABLE as error:
+            broken = f"{operation.name}: not the promised result: {error}"
+            outcomes.append(LaneBroken(broken))
+    return outcomes

@@ -7,7 +7,10 @@ same name in ``host/`` and ``guest/``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, Literal, TypeVar, get_args
+
+import msgspec
 
 from nova_diskaudit.facts import (
     BlockInfo,
@@ -43,7 +46,7 @@ class Operation(Generic[R]):
     ``repeatable``: asking again after the lane died in the middle does no harm.
     """
 
-    __slots__ = ("arguments", "kind", "name", "repeatable", "result", "token")
+    __slots__ = ("_decode", "arguments", "kind", "name", "repeatable", "result", "token")
 
     def __init__(
         self,
@@ -61,6 +64,16 @@ class Operation(Generic[R]):
         self.result = result
         self.token = token
         self.repeatable = repeatable
+        self._decode: Callable[[msgspec.Raw], R] | None = None
+
+    def decode(self, result: msgspec.Raw) -> R:
+        """The result that was encoded.
+
+        :raises msgspec.MsgspecError: when it is not of the promised type.
+        """
+        if self._decode is None:
+            self._decode = msgspec.msgpack.Decoder(self.result).decode
+        return self._decode(result)
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
@@ -110,11 +123,6 @@ MANAGED_SAVE: Operation[int | None] = Operation("storage", "managed_save", tuple
 # --- monitor ------------------------------------------------------------------------------------
 
 HOST_INFO: Operation[HostInfo] = Operation("monitor", "host_info", tuple[()], HostInfo)
-
-#: (uuid, name) of every domain
-LIST_DOMAINS: Operation[list[tuple[str, str]]] = Operation(
-    "monitor", "list_domains", tuple[()], list[tuple[str, str]]
-)
 
 #: every domain with its state
 LIST_STATES: Operation[list[Listed]] = Operation("monitor", "list_states", tuple[()], list[Listed])
@@ -168,7 +176,6 @@ ALL: tuple[Operation[Any], ...] = (
     INSTANCES_DIRECTORY,
     MANAGED_SAVE,
     HOST_INFO,
-    LIST_DOMAINS,
     LIST_STATES,
     DESCRIBE,
     DIGESTS,

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames between a lane and its parent: four bytes of length, then msgpack.
 
-One request, one reply. Both sides decode into declared types, and a frame has a bound, so that a
-child which was taken over by what it reads can at worst give a wrong answer.
+One request for one or several things, and an answer for each of them in the same order: in one
+reply, or in several when one of them takes long. Both sides decode into declared types, and a frame
+has a bound, so that a child which was taken over by what it reads can at worst give a wrong answer.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import msgspec
 
 MAX_FRAME_BYTES = 32 * 2**20
 _LENGTH_BYTES = 4
+#: of one answer, so that a frame has room for it
+MAX_RESULT_BYTES = MAX_FRAME_BYTES - 2**16
 
 #: serial of the frame a child sends when it is ready to be asked
 READY = 0
@@ -24,20 +27,26 @@ UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):
-    """One call; ``arguments`` is the encoded tuple that the operation declares."""
+    """One operation; each of ``things`` is the encoded tuple of arguments that it declares."""
 
     serial: int
     operation: str
-    arguments: msgspec.Raw
+    things: list[msgspec.Raw]
 
 
-class Reply(msgspec.Struct, frozen=True, array_like=True):
-    """Its answer: a ``code`` and ``detail``, or else the encoded ``result``."""
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """Of one thing: a ``code`` and ``detail``, or else the encoded ``result``."""
 
-    serial: int
     code: str | None
     detail: str | None
     result: msgspec.Raw
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True):
+    """The answers of the next things. The frame of a child that is ready has none, or a refusal."""
+
+    serial: int
+    answers: list[Answer]
 
 
 class ProtocolError(Exception):
@@ -91,6 +100,12 @@ def encode(value: Any) -> msgspec.Raw:
     return msgspec.Raw(msgspec.msgpack.encode(value))
 
 
+def refusal(code: str, detail: str) -> Answer:
+    """The answer that is an error."""
+    return Answer(code, detail, _NOTHING)
+
+
+_NOTHING = encode(None)
 _request = msgspec.msgpack.Decoder(Request)
 _reply = msgspec.msgpack.Decoder(Reply)
 

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from nova_diskaudit.lane import operations, wire
+from nova_diskaudit.lane.teller import Teller
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -71,10 +72,10 @@ def main(kind: str, uri: str, end: int, parent: int) -> None:
     try:
         handlers = bindings(kind, uri)
     except ImportError as error:
-        refusal = wire.Reply(wire.READY, "no-connection", str(error), wire.encode(None))
-        wire.write_all(_SOCKET, wire.frame(refusal))
+        refusal = wire.refusal("no-connection", str(error))
+        wire.write_all(_SOCKET, wire.frame(wire.Reply(wire.READY, [refusal])))
         return
-    wire.write_all(_SOCKET, wire.frame(wire.Reply(wire.READY, None, None, wire.encode(None))))
+    wire.write_all(_SOCKET, wire.frame(wire.Reply(wire.READY, [])))
     serve(_SOCKET, handlers)
 
 
@@ -113,7 +114,6 @@ def bindings(kind: str, uri: str) -> dict[str, Handler]:
 
         functions = {
             "host_info": inventory.host_info,
-            "list_domains": inventory.list_domains,
             "list_states": inventory.list_states,
             "describe": inventory.describe,
             "digests": inventory.digests,
@@ -150,17 +150,22 @@ def serve(fd: int, handlers: dict[str, Handler]) -> None:
     :raises wire.ProtocolError: when the other side does not speak the protocol.
     """
     reader = wire.FrameReader()
+    teller = Teller(fd)
     while (payload := wire.read_frame(fd, reader)) is not None:
         request = wire.decode_request(payload)
-        wire.write_all(fd, _answer(request, handlers))
+        teller.begin(request.serial, len(request.things))
+        for arguments in request.things:
+            teller.add(_answer(request.operation, arguments, handlers))
+        teller.end()
 
 
-def _answer(request: wire.Request, handlers: dict[str, Handler]) -> bytes:
+def _answer(operation: str, arguments: msgspec.Raw, handlers: dict[str, Handler]) -> wire.Answer:
     try:
-        handler = handlers[request.operation]
-        arguments = _DECODERS[request.operation].decode(request.arguments)
-        result = wire.encode(handler(*arguments))
-        return wire.frame(wire.Reply(request.serial, None, None, result))
+        handler = handlers[operation]
+        result = wire.encode(handler(*_DECODERS[operation].decode(arguments)))
+        if len(memoryview(result)) > wire.MAX_RESULT_BYTES:
+            raise wire.ProtocolError(f"an answer of {len(memoryview(result))} bytes")
+        return wire.Answer(None, None, result)
     except Exception as error:
         # The rooms' errors carry a code; anything else is a fault of ours, and says so.
         code = getattr(error, "code", None)
@@ -168,7 +173,7 @@ def _answer(request: wire.Request, handlers: dict[str, Handler]) -> bytes:
         if not isinstance(code, str) or not isinstance(detail, str):
             code, detail = "internal-error", f"{type(error).__name__}: {error}"
         detail = detail[:_MAX_DETAIL_CHARACTERS].encode("utf-8", "replace").decode()
-        return wire.frame(wire.Reply(request.serial, code, detail, wire.encode(None)))
+        return wire.refusal(code, detail)
 
 
 def die_with_parent() -> None:

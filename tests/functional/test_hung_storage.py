@@ -118,7 +118,7 @@ def test_the_inventory_goes_on_with_a_domain_on_hung_storage(
     off = make(file_disk(mount.path / "disk"), start=False)
     mount.hang()
     try:
-        names = {name for _, name in lanes.call(operations.LIST_DOMAINS, deadline=LONG)}
+        names = {one.name for one in lanes.call(operations.LIST_STATES, deadline=LONG)}
         assert {running.name, off.name} <= names
         for machine, state in ((running, "running"), (off, "shutoff")):
             domain = lanes.call(operations.DESCRIBE, machine.uuid, deadline=LONG)

@@ -288,17 +288,17 @@ def test_a_write_during_a_cycle_shows_at_the_latest_in_the_next(
     matrix.watched.settle()
     if full:
         matrix.watched.observatory.touch(None)
-    ask = matrix.watched.lanes.call
+    ask = matrix.watched.lanes.call_each
     written = []
 
-    def call(asked: Any, *arguments: Any, **options: Any) -> Any:
-        answer = ask(asked, *arguments, **options)
+    def call_each(asked: Any, *arguments: Any, **options: Any) -> Any:
+        answers = ask(asked, *arguments, **options)
         if asked is operation and not written:
             matrix.write("write -P 30 0 4k")
-            written.append(answer)
-        return answer
+            written.append(answers)
+        return answers
 
-    monkeypatch.setattr(matrix.watched.lanes, "call", call)
+    monkeypatch.setattr(matrix.watched.lanes, "call_each", call_each)
     first = matrix.watched.cycle()
     monkeypatch.undo()
     assert written
@@ -388,13 +388,13 @@ def finished(machine: Machine, disk: str) -> None:
 def spy(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> list[operations.Operation[Any]]:
     """What its lanes are asked from now on."""
     asked = []
-    ask = watched.lanes.call
+    ask = watched.lanes.call_each
 
-    def call(operation: operations.Operation[Any], *arguments: Any, **options: Any) -> Any:
+    def call_each(operation: operations.Operation[Any], *arguments: Any, **options: Any) -> Any:
         asked.append(operation)
         return ask(operation, *arguments, **options)
 
-    monkeypatch.setattr(watched.lanes, "call", call)
+    monkeypatch.setattr(watched.lanes, "call_each", call_each)
     return asked
 
 

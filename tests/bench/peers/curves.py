@@ -25,6 +25,7 @@ import json
 import os
 import pathlib
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -111,10 +112,12 @@ def _start(hypervisor: Hypervisor, domains: Sequence[Domain]) -> None:
 
 
 def _end_all(hypervisor: Hypervisor) -> None:
+    """All at once: ``virDomainDestroy`` takes 2 s for each paused QEMU."""
+    for pid in set(hypervisor.members()) - {hypervisor.pid}:
+        os.kill(pid, signal.SIGKILL)
     connection = libvirt.open(hypervisor.uri)
     try:
-        for domain in connection.listAllDomains():
-            domain.destroy()
+        await_true("libvirt noticed their end", lambda: not connection.listAllDomains())
     finally:
         connection.close()
 

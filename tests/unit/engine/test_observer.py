@@ -6,7 +6,7 @@ The lanes are faked here to inject faults; ``tests/functional`` asks real ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -19,13 +19,20 @@ from nova_diskaudit.facts import (
     Domain,
     HostInfo,
     InstancesDirectory,
+    Listed,
     Mount,
     Process,
     StatsAnswer,
     StorageFacts,
 )
 from nova_diskaudit.lane import operations
-from nova_diskaudit.lane.errors import DeadlineMissed, LaneBroken, LaneRefused, NoToken
+from nova_diskaudit.lane.errors import (
+    DeadlineMissed,
+    LaneBroken,
+    LaneError,
+    LaneRefused,
+    NoToken,
+)
 from tests.unit.engine.builders import disk, domain, facts, layer, stats
 
 MOUNTS = [
@@ -47,21 +54,32 @@ class Lanes:
         self.faults: dict[str, Callable[..., Any]] = {}
         self.stuck: set[str] = set()
 
-    def call(
-        self, operation: Any, *arguments: Any, deadline: float, subject: str | None = None
-    ) -> Any:
+    def call_each(
+        self,
+        operation: Any,
+        things: Sequence[tuple[Any, ...]],
+        *,
+        deadline: float,
+        subjects: Sequence[str | None],
+    ) -> list[Any]:
+        """As the real one: it ends behind the first that is not answered in time."""
+        outcomes: list[Any] = []
+        for arguments, subject in zip(things, subjects, strict=True):
+            outcomes.append(self._outcome(operation, arguments, subject))
+            if isinstance(outcomes[-1], DeadlineMissed):
+                break
+        return outcomes
+
+    def _outcome(self, operation: Any, arguments: tuple[Any, ...], subject: str | None) -> Any:
         if operation is operations.BLOCK_STATS:
             self.calls += [(operation.name, uuid) for uuid, _ in arguments[0]]
         else:
             self.calls.append((operation.name, subject))
         fault = self.faults.get(operation.name)
-        if fault is not None:
-            answer = fault(*arguments)
-            if isinstance(answer, Exception):
-                raise answer
-            if answer is not None:
-                return answer
-        return getattr(self, operation.name)(*arguments)
+        answer = None if fault is None else fault(*arguments)
+        if isinstance(answer, Exception) and not isinstance(answer, LaneError):
+            raise answer
+        return getattr(self, operation.name)(*arguments) if answer is None else answer
 
     def asked(self, operation: Any) -> list[str | None]:
         return [subject for name, subject in self.calls if name == operation.name]
@@ -78,8 +96,10 @@ class Lanes:
     def host_info(self) -> HostInfo:
         return HostInfo(hostname="node-1", libvirt_version="9.0.0")
 
-    def list_domains(self) -> list[tuple[str, str]]:
-        return [(d.uuid, d.name) for d in self.domains.values()]
+    def list_states(self) -> list[Listed]:
+        return [
+            Listed(uuid=d.uuid, name=d.name, number=1, state=(1, 1)) for d in self.domains.values()
+        ]
 
     def describe(self, uuid: str) -> Domain:
         return self.domains[uuid]
@@ -230,6 +250,34 @@ def test_a_hypervisor_that_does_not_answer_keeps_its_host_numbers(
     if code == "qemu-unresponsive":
         assert report.instances[0].guest.state == code
         assert not lanes.asked(operations.AGENT)
+
+
+def test_a_domain_that_libvirt_does_not_describe_takes_nobody_along() -> None:
+    members = [guest(n) for n in range(1, 20)]
+    lanes = Lanes(*members)
+    locked = {guest(6).uuid, guest(7).uuid}
+    lanes.faults["describe"] = lambda uuid: missed() if uuid in locked else None
+    report, codes = observe(lanes)
+    assert {name for name, found in codes.items() if "domain-unreadable" in found} == {
+        "instance-6",
+        "instance-7",
+    }
+    assert sum(not found for found in codes.values()) == 17
+    assert [one.domain for one in report.instances] == [one.name for one in members]
+    # One question is left hanging for each of them, and nobody was asked twice.
+    assert sorted(map(str, lanes.asked(operations.DESCRIBE))) == [one.uuid for one in members]
+    assert not locked & set(lanes.asked(operations.BLOCK_STATS))
+
+
+def test_a_link_into_a_dead_mount_takes_nobody_along_that_is_asked_with_it() -> None:
+    members = [guest(n, "/link/%d.raw" if n in (6, 9) else "/images/%d.raw") for n in range(1, 20)]
+    lanes = Lanes(*members)
+    lanes.faults["probe_layers"] = lambda layers, *_: (
+        missed() if layers[0].source.startswith("/link") else None
+    )
+    _, codes = observe(lanes)
+    assert {name for name, found in codes.items() if found} == {"instance-6", "instance-9"}
+    assert lanes.asked(operations.PROBE_LAYERS).count(guest(9).uuid) == 0
 
 
 def test_a_domain_that_is_not_asked_leaves_the_others_of_its_question_alone() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Iterable
 
 import libvirt
@@ -65,6 +66,16 @@ class Libvirt:
     def controlInfo(self) -> object:
         return self._next("control", self._controls)
 
+    def ID(self) -> int:
+        return 7
+
+    def name(self) -> str:
+        return "instance-7"
+
+    def getAllDomainStats(self, groups: int, flags: int) -> list[tuple[Libvirt, dict[str, object]]]:
+        assert (groups, flags) == (libvirt.VIR_DOMAIN_STATS_STATE, 0)
+        return [(self, {"state.state": self._next("list", self._states), "state.reason": 1})]
+
     def domainListGetStats(self, domains: object, groups: int, flags: int) -> object:
         self.asked.append("stats")
         assert groups == libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_BLOCK
@@ -105,6 +116,38 @@ def test_state_and_description_must_agree(states: list[int], xmls: list[str], st
     domain = inventory.describe(Libvirt(states, xmls), "u")  # type: ignore[arg-type]
     assert domain.state == state
     assert domain.seen_at >= started
+
+
+@pytest.mark.parametrize(
+    ("states", "xml", "age", "state", "asked"),
+    [
+        ([PAUSED], RUNNING, 0.9, "paused", ["list", "xml"]),
+        ([PAUSED, RUNS], RUNNING, 1.1, "running", ["list", "state", "xml"]),
+        # It stopped, or started, since it was listed.
+        ([RUNS, OFF], SHUTOFF, 0.0, "shutoff", ["list", "xml", "state", "xml"]),
+        ([OFF, RUNS], RUNNING, 0.0, "running", ["list", "xml", "state", "xml"]),
+    ],
+)
+def test_the_state_of_a_young_list_is_believed_unless_contradicted(
+    states: list[int],
+    xml: str,
+    age: float,
+    state: str,
+    asked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    host = Libvirt(states, [xml])
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    inventory.list_states(host)  # type: ignore[arg-type]
+    monkeypatch.setattr(time, "monotonic", lambda: now + age)
+    assert inventory.describe(host, "u").state == state  # type: ignore[arg-type]
+    assert host.asked == asked
+
+
+def test_the_list_of_another_connection_is_not_believed() -> None:
+    inventory.list_states(Libvirt([PAUSED]))  # type: ignore[arg-type]
+    assert inventory.describe(Libvirt([RUNS]), "u").state == "running"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

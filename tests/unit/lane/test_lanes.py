@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nova_diskaudit.facts import BlockStats, Process
+from nova_diskaudit.facts import BlockStats, Process, StorageFacts
 from nova_diskaudit.lane import lanes, nursery, operations, tokens
 from nova_diskaudit.lane.lanes import DeadlineMissed, LaneBroken, LaneRefused, Lanes, NoToken
 
@@ -149,6 +149,95 @@ def test_a_large_reply_passes_and_one_too_large_is_an_error(pool: Lanes) -> None
     with pytest.raises(LaneRefused, match="internal-error"):
         pool.call(operations.FILESYSTEM, f"size:{33 * 2**20}", deadline=LONG)
     pid_of(pool)
+
+
+def outcomes(pool: Lanes, *words: str, seconds: float = LONG) -> list[object]:
+    """Identities, or errors, of what one question about several things brought."""
+    things = [(word,) for word in words]
+    told = pool.call_each(operations.FILESYSTEM, things, deadline=seconds, subjects=words)
+    return [one.identity if isinstance(one, StorageFacts) else one for one in told]
+
+
+def test_several_things_are_answered_in_their_order_by_one_child(pool: Lanes) -> None:
+    told = pool.call_each(
+        operations.FILESYSTEM,
+        [(f"size:{number}",) for number in range(20)],
+        deadline=LONG,
+        subjects=[str(number) for number in range(20)],
+    )
+    assert all(isinstance(one, StorageFacts) for one in told)
+    assert [len(one.kind) for one in told if isinstance(one, StorageFacts)] == list(range(20))
+    assert {one.identity for one in told if isinstance(one, StorageFacts)} == {str(pid_of(pool))}
+
+
+def test_a_refusal_among_several_is_that_ones_alone(pool: Lanes) -> None:
+    first, refused, fault, last = outcomes(pool, "a", "refuse:file-missing", "bug", "d")
+    assert first == last == str(pid_of(pool))
+    assert isinstance(refused, LaneRefused)
+    assert refused.code == "file-missing"
+    assert isinstance(fault, LaneRefused)
+    assert fault.code == "internal-error"
+
+
+def test_who_hangs_among_several_is_known_and_those_before_it_are_answered(
+    pool: Lanes, gate: Gate
+) -> None:
+    first = str(pid_of(pool))
+    told = outcomes(pool, "a", "b", gate.word, "d", seconds=2.0)
+    assert told[:2] == [first, first]
+    assert isinstance(told[2], DeadlineMissed)
+    assert told[2].subject == gate.word
+    assert len(told) == 3
+    assert pool.unanswered() == {gate.word}
+    assert outcomes(pool, "d") != [first]
+    gate.open()
+    wait_for(lambda: not pool.unanswered())
+    assert pool.returned() == [gate.word]
+
+
+def test_each_of_several_has_the_whole_deadline(pool: Lanes) -> None:
+    told = outcomes(pool, *["sleep:0.5"] * 5, seconds=2.0)
+    assert told == [str(pid_of(pool))] * 5
+
+
+def test_answers_to_several_may_be_as_large_together_as_each_alone(pool: Lanes) -> None:
+    size = 5 * 2**20
+    things = [(f"size:{size}",)] * 10
+    told = pool.call_each(operations.FILESYSTEM, things, deadline=LONG, subjects=["x"] * 10)
+    assert [len(one.kind) for one in told if isinstance(one, StorageFacts)] == [size] * 10
+
+
+def test_one_of_several_that_kills_the_lane_takes_nobody_along(pool: Lanes) -> None:
+    words = ["a", "die", "c"]
+    told: list[object] = []
+    while len(told) < 3:
+        told += outcomes(pool, *words[len(told) :])
+    assert isinstance(told[1], LaneBroken)
+    assert isinstance(told[0], str)
+    assert isinstance(told[2], str)
+
+
+def test_without_a_lane_the_first_of_several_is_told_so(
+    pool: Lanes, tmp_path: pathlib.Path
+) -> None:
+    gates = [Gate(tmp_path / str(n)) for n in range(lanes._MOST_PARKED["storage"])]
+    for one in gates:
+        assert isinstance(outcomes(pool, one.word, "b", seconds=0.05)[0], DeadlineMissed)
+    (told,) = outcomes(pool, "a", "b")
+    assert isinstance(told, LaneRefused)
+    assert told.code == "storage-unresponsive"
+    for one in gates:
+        one.open()
+
+
+def test_what_needs_a_token_is_asked_alone(pool: Lanes) -> None:
+    with pytest.raises(ValueError, match="token"):
+        pool.call_each(
+            operations.AGENT,
+            [("a", "1", 1), ("b", "1", 1)],
+            deadline=LONG,
+            subjects=["a", "b"],
+        )
 
 
 def test_a_refusal_keeps_its_code(pool: Lanes) -> None:

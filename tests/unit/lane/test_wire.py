@@ -13,11 +13,13 @@ from nova_diskaudit.facts import Process
 from nova_diskaudit.lane import operations, wire
 
 
+def answer(body: bytes) -> wire.Answer:
+    return wire.Answer(None, None, wire.encode(body))
+
+
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=5), st.data())
 def test_frames_survive_any_cut(bodies: list[bytes], data: st.DataObject) -> None:
-    stream = b"".join(
-        wire.frame(wire.Reply(n, None, None, wire.encode(body))) for n, body in enumerate(bodies)
-    )
+    stream = b"".join(wire.frame(wire.Reply(n, [answer(body)])) for n, body in enumerate(bodies))
     reader, seen = wire.FrameReader(), []
     while stream:
         cut = data.draw(st.integers(1, len(stream)))
@@ -25,7 +27,7 @@ def test_frames_survive_any_cut(bodies: list[bytes], data: st.DataObject) -> Non
         stream = stream[cut:]
         while not reader.missing():
             seen.append(wire.decode_reply(reader.take()))
-    assert [msgspec.msgpack.decode(reply.result) for reply in seen] == bodies
+    assert [msgspec.msgpack.decode(reply.answers[0].result) for reply in seen] == bodies
     assert [reply.serial for reply in seen] == list(range(len(bodies)))
 
 
@@ -44,9 +46,13 @@ def test_a_frame_has_a_bound() -> None:
     reader.feed((wire.MAX_FRAME_BYTES + 1).to_bytes(4, "big"))
     with pytest.raises(wire.ProtocolError):
         reader.missing()
-    huge = wire.encode(b"\0" * wire.MAX_FRAME_BYTES)
     with pytest.raises(wire.ProtocolError):
-        wire.frame(wire.Reply(1, None, None, huge))
+        wire.frame(wire.Reply(1, [answer(b"\0" * wire.MAX_FRAME_BYTES)]))
+
+
+def test_a_frame_has_room_for_the_largest_answer() -> None:
+    result = msgspec.Raw(b"\0" * wire.MAX_RESULT_BYTES)
+    wire.frame(wire.Reply(2**63, [wire.Answer(None, None, result)]))
 
 
 def test_over_a_pipe_up_to_its_end() -> None:
@@ -54,7 +60,7 @@ def test_over_a_pipe_up_to_its_end() -> None:
     body = os.urandom(3 * 2**20)
 
     def write() -> None:
-        wire.write_all(sink, wire.frame(wire.Reply(7, None, None, wire.encode(body))))
+        wire.write_all(sink, wire.frame(wire.Reply(7, [answer(body)])))
         os.close(sink)
 
     writer = threading.Thread(target=write)
@@ -62,7 +68,7 @@ def test_over_a_pipe_up_to_its_end() -> None:
     reader = wire.FrameReader()
     payload = wire.read_frame(source, reader)
     assert payload is not None
-    assert msgspec.msgpack.decode(wire.decode_reply(payload).result) == body
+    assert msgspec.msgpack.decode(wire.decode_reply(payload).answers[0].result) == body
     assert wire.read_frame(source, reader) is None
     writer.join()
     os.close(source)

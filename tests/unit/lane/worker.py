@@ -21,6 +21,8 @@ def obey(word: str, *_: Any) -> Any:
         pathlib.Path(rest + ".begun").touch()
         while not os.path.exists(rest):
             time.sleep(0.005)
+    elif verb == "sleep":
+        time.sleep(float(rest))
     elif verb == "die":
         os._exit(3)
     elif verb == "die-once" and not os.path.exists(rest):
