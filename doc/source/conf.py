@@ -11,7 +11,13 @@ author = "The nova-diskaudit developers"
 copyright = "The nova-diskaudit developers, Apache License 2.0"
 release = metadata.version("nova-diskaudit")
 
-extensions = ["apiref", "catalogue", "oslo_config.sphinxext", "oslo_policy.sphinxext"]
+extensions = [
+    "apiref",
+    "catalogue",
+    "myst_parser",
+    "oslo_config.sphinxext",
+    "oslo_policy.sphinxext",
+]
 exclude_patterns = ["_extensions"]
 nitpicky = True
 smartquotes = False  # options and codes are to be copied

@@ -22,7 +22,7 @@ import time
 import libvirt
 
 from tests.bench.fleet import fleet
-from tests.bench.processes import pss_bytes, tree
+from tests.bench.gauge import largest_of_command
 from tests.lab.hypervisor import STACKS, Hypervisor
 
 _TOOL = os.path.join(os.path.dirname(sys.executable), "nova-diskaudit")
@@ -66,7 +66,7 @@ def measure(uri: str, one: str, rounds: int) -> dict[str, list[float]]:
         for key, value in seconds.items():
             figures[key].append(value)
         figures["ratio"].append((seconds["audit"] - seconds["start-up"]) / seconds["bare"])
-        figures["pss"].append(_peak_pss(command) / 2**20)
+        figures["pss"].append(largest_of_command(command) / 2**20)
     connection.close()
     return figures
 
@@ -106,15 +106,6 @@ def _audit(command: list[str], expected: int) -> None:
     instances = json.loads(done.stdout)["instances"]
     complete = [i for i in instances if all(d["libvirt"] for d in i["disks"])]
     assert len(complete) == expected, f"{len(complete)} of {expected} domains have evidence"
-
-
-def _peak_pss(command: list[str]) -> int:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, pss_bytes(tree(process.pid)))
-        time.sleep(0.02)
-    return peak
 
 
 if __name__ == "__main__":

@@ -90,11 +90,11 @@ def run(
         if "cost" in chosen:
             _say("cost")
             agent = _ours(subject("cost", 2, 1))
-            with memory.Gauge(lambda: agent.pid, 10) as gauge:
+            with memory.gauge_of(agent) as gauge:
                 yield cost.measure(
                     host, agent, cycles=arguments.cost_cycles, idle_seconds=arguments.idle
                 )
-            yield [gauge.figure("cost", host.size.domains)]
+            yield [memory.figure(gauge, "cost", host.size.domains)]
         if "memory" in chosen:
             _say("memory")
             yield memory.accelerated(
@@ -113,7 +113,7 @@ def _beside_those_that_hang(
     if "hang" in chosen:
         _say("hang")
         one = subject("hang", arguments.interval, 1)
-        with memory.Gauge(lambda: one.pid) as gauge:
+        with memory.gauge_of(one) as gauge:
             yield freshness.measure(
                 host,
                 one,
@@ -122,7 +122,7 @@ def _beside_those_that_hang(
                 kills=arguments.kills,
                 seed=arguments.seed,
             )
-        yield [gauge.figure("hang", host.size.domains)]
+        yield [memory.figure(gauge, "hang", host.size.domains)]
         is_hanging = True
     if "nova" in chosen:
         if not is_hanging:

@@ -17,17 +17,17 @@ import pathlib
 import statistics
 import subprocess
 import sys
-import threading
 import time
-import types
 import uuid
-from typing import Self
 
 from tests.bench.figures import Figure
+from tests.bench.gauge import Gauge
 from tests.bench.processes import pss_bytes, tree
+from tests.bench.subject import Subject
 
 _MIB = 2**20
 _MOST_BYTES = 120 * _MIB
+_PERIOD_SECONDS = 2.0
 _EACH = 10
 _WARM_CYCLES = 100
 # What an allocator keeps may still grow by a little; a leak of a byte a domain and cycle would not
@@ -36,51 +36,21 @@ _MOST_GROWTH_BYTES = _MIB
 _FULL_CYCLES = 12
 
 
-class Gauge(threading.Thread):
-    """The largest memory of a process tree, sampled for the length of a block.
+def gauge_of(subject: Subject) -> Gauge:
+    """One for the process tree of a subject, through a long run."""
+    return Gauge(lambda: tree(subject.pid), _PERIOD_SECONDS)
 
-    ``root`` gives the pid at the root, None while there is none.
-    """
 
-    def __init__(self, root: object, period_seconds: float = 2.0) -> None:
-        super().__init__(name="memory", daemon=True)
-        self._root = root
-        self._period_seconds = period_seconds
-        self._end = threading.Event()
-        self.samples: list[tuple[float, int]] = []
-
-    def run(self) -> None:
-        while not self._end.wait(self._period_seconds):
-            pid = self._root()  # type: ignore[operator]
-            if pid is not None and (found := pss_bytes(tree(pid))):
-                self.samples.append((time.monotonic(), found))
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: types.TracebackType | None,
-    ) -> None:
-        self._end.set()
-        self.join(10)
-
-    def largest(self, since: float = 0.0, until: float = float("inf")) -> int:
-        return max((size for at, size in self.samples if since <= at <= until), default=0)
-
-    def figure(self, name: str, domains: int) -> Figure:
-        """The largest of the run as a row."""
-        largest = self.largest()
-        return Figure(
-            f"{name}: process tree at its largest, {len(self.samples)} samples, "
-            f"{domains} domains (MiB PSS)",
-            f"{largest / _MIB:.1f}",
-            f"under {_MOST_BYTES // _MIB}",
-            bool(self.samples) and largest < _MOST_BYTES,
-        )
+def figure(gauge: Gauge, name: str, domains: int) -> Figure:
+    """The largest of the run as a row."""
+    largest = gauge.largest()
+    return Figure(
+        f"{name}: process tree at its largest, {len(gauge.samples)} samples, "
+        f"{domains} domains (MiB PSS)",
+        f"{largest / _MIB:.1f}",
+        f"under {_MOST_BYTES // _MIB}",
+        bool(gauge.samples) and largest < _MOST_BYTES,
+    )
 
 
 def accelerated(uri: str, state_path: pathlib.Path, cycles: int) -> list[Figure]:

@@ -20,8 +20,10 @@ def _fields(pid: int | str) -> list[str]:
     return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def tree(root: int) -> set[int]:
-    """A process and its descendants, now."""
+def tree(root: int | None) -> set[int]:
+    """A process and its descendants, now; nothing for None."""
+    if root is None:
+        return set()
     parents: dict[int, int] = {}
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdigit():

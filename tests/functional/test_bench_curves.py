@@ -27,5 +27,5 @@ def test_every_curve_has_its_points_and_pictures(tmp_path: pathlib.Path) -> None
     pictures = {path.name for path in tmp_path.iterdir()}
     assert len(pictures) == 2 * len(sizes)
     for name in pictures:
-        assert f"/peers/{name}" in text
+        assert f"]({name})" in text
         assert ElementTree.parse(tmp_path / name).getroot().get("role") == "img"

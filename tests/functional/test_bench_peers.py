@@ -75,7 +75,7 @@ def test_it_can_be_rendered(result: dict[str, Any]) -> None:
         "at": "2026-01-01T00:00:00+00:00",
     }
     text = table.render({"about": about, **result})
-    assert all(f"- {name}" in text for name in rows(result))
+    assert all(f"| {name}" in text for name in rows(result))
     assert "did not end well" not in text
     result["peers"][0]["looks"][0]["trouble"] = "ended with 7"
     text = table.render({"about": about, **result})

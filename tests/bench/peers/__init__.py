@@ -12,10 +12,10 @@ The benchmark has parts. A part is a module of this package with
 * ``NAME``, a word;
 * ``measure(options, say)``, which gives a dict of what JSON knows, and prints how it goes by
   ``say(text)``; pictures and the like it writes to ``options.output``;
-* ``render(part)``, which makes reStructuredText of such a dict: no heading (the page has them),
-  and pictures as ``.. image:: /peers/NAME.svg``.
+* ``render(part)``, which makes Markdown of such a dict: headings from the third level on (the page
+  has those above), and pictures as files that lie beside the page.
 
 and stands in :data:`tests.bench.peers.__main__.PARTS`. The results of all parts stand in one file,
 ``peers.json`` (:mod:`.result`); a run replaces those of the parts that it was asked for. Beside
-that file each part is rendered to ``NAME.inc``, which the page ``doc/source/peers.rst`` includes.
+that file lies the page, ``index.md``, into which each part is rendered (:mod:`.page`).
 """

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import libvirt
 
-from tests.bench.peers import curves, hangs, result, table
+from tests.bench.peers import curves, hangs, page, result, table
 from tests.lab.hypervisor import STACKS
 
 
@@ -28,8 +28,6 @@ class Part(Protocol):
 
 
 PARTS: dict[str, Any] = {part.NAME: part for part in (table, hangs, curves)}
-
-_NOT_YET = "Not measured yet.\n"
 
 
 def main() -> None:
@@ -60,11 +58,15 @@ def main() -> None:
 
 
 def render(directory: pathlib.Path) -> None:
-    """Write what the page includes, of each part; of one that was never measured a word."""
+    """Write the parts of the page, of each what is known."""
     parts = result.load(directory)
-    for name, module in PARTS.items():
-        text = module.render(parts[name]) if name in parts else _NOT_YET
-        (directory / f"{name}.inc").write_text(text)
+    page.fill(
+        directory,
+        {
+            name: module.render(parts[name]) if name in parts else ""
+            for name, module in PARTS.items()
+        },
+    )
 
 
 def _say(text: str) -> None:

@@ -37,11 +37,11 @@ import libvirt
 import libvirt_qemu
 
 from tests.bench import fleet
-from tests.bench.peers import pictures
+from tests.bench.gauge import largest_of_command
+from tests.bench.peers import page, pictures
 from tests.bench.peers.growth import LINEAR, growth, upper_half
 from tests.bench.peers.result import Options, about, conditions
-from tests.bench.peers.table_page import list_table
-from tests.bench.processes import clock_seconds, pss_bytes, tree
+from tests.bench.processes import clock_seconds
 from tests.lab.domain import GIB, MIB, Disk, Domain
 from tests.lab.hypervisor import Hypervisor
 from tests.lab.machine import Machine, await_true, boot
@@ -52,7 +52,6 @@ SMALLEST = 20
 
 _TOOL = os.path.join(os.path.dirname(sys.executable), "nova-diskaudit")
 _MIB = 2**20
-_SAMPLE_SECONDS = 0.02
 _LETTERS = "abcdefghijklmnopqrstuvwx"
 
 
@@ -112,7 +111,7 @@ def _start(hypervisor: Hypervisor, domains: Sequence[Domain]) -> None:
 
 
 def _end_all(hypervisor: Hypervisor) -> None:
-    """All at once: ``virDomainDestroy`` takes 2 s for each paused QEMU."""
+    """All at once: ``virDomainDestroy`` takes nearly 2 s for each paused QEMU."""
     for pid in set(hypervisor.members()) - {hypervisor.pid}:
         os.kill(pid, signal.SIGKILL)
     connection = libvirt.open(hypervisor.uri)
@@ -319,15 +318,6 @@ def check(report: dict[str, Any], point: Point) -> None:
             raise CurveError(f"at {point.x}: chains hold {point.backing}, told {told}")
 
 
-def _peak_pss(uri: str) -> int:
-    process = subprocess.Popen(_audit_command(uri), stdout=subprocess.DEVNULL)
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, pss_bytes(tree(process.pid)))
-        time.sleep(_SAMPLE_SECONDS)
-    return peak
-
-
 def _bare_agent(point: Point) -> None:
     for machine in point.guests:
         libvirt_qemu.qemuAgentCommand(machine.domain, '{"execute": "guest-get-fsinfo"}', 10, 0)
@@ -351,7 +341,7 @@ def _meter(hypervisor: Hypervisor, point: Point, size: Size) -> dict[str, Any]:
     finally:
         connection.close()
     told: dict[str, Any] = {name: one.told() for name, one in spent.items()}
-    told["audit"]["peak_pss_bytes"] = _peak_pss(uri)
+    told["audit"]["peak_pss_bytes"] = largest_of_command(_audit_command(uri))
     command = [sys.executable, "-m", "tests.bench.peers.cycles", uri, str(pid)]
     rounds = (str(size.rounds), str(size.quiet_cycles))
     done = subprocess.run([*command, *rounds], stdout=subprocess.PIPE, check=True)
@@ -481,13 +471,12 @@ def render(part: Mapping[str, Any]) -> str:
         f"(no exponent above {LINEAR:g}): **{'no' if found else 'yes'}**.",
         *(["\n".join(f"* {one}" for one in found)] if found else []),
     ]
-    for key, curve in part["curves"].items():
-        blocks += [f".. rubric:: {curve['title'].capitalize()}", _points(curve), _growths(curve)]
+    for key in (one.key for one in CURVES):
+        curve = part["curves"][key]
+        blocks += [f"### {curve['title'].capitalize()}", _points(curve), _growths(curve)]
         for what in ("time", "memory"):
-            blocks.append(
-                f".. image:: /peers/{_picture(key, what)}\n"
-                f"   :alt: {what} by {curve['title']}: the numbers of the table above as lines"
-            )
+            words = f"{what} by {curve['title']}: the numbers of the table above as lines"
+            blocks.append(page.picture(_picture(key, what), words))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -525,7 +514,7 @@ def _points(curve: Mapping[str, Any]) -> str:
                 _ms(_value(quiet, "seconds")),
             ]
         )
-    return list_table([10] * len(head), rows)
+    return page.table(rows)
 
 
 def _ms(seconds: float) -> str:
@@ -539,7 +528,7 @@ def _growths(curve: Mapping[str, Any]) -> str:
     for key, found in curve["growth"].items():
         exponent = found["exponent"]
         rows.append((SERIES[key][0], found["why"] if exponent is None else f"{exponent:.2f}"))
-    return list_table((65, 35), rows)
+    return page.table(rows)
 
 
 def draw(measured: Mapping[str, Any], directory: pathlib.Path) -> list[pathlib.Path]:

@@ -46,6 +46,7 @@ import libvirt
 
 from tests.bench.crowd import Crowd, crowd
 from tests.bench.crowd import Size as CrowdSize
+from tests.bench.peers import page
 from tests.bench.peers.bare_stat import Stat
 from tests.bench.peers.bulk import Bulk
 from tests.bench.peers.ceilometer import Ceilometer
@@ -57,7 +58,6 @@ from tests.bench.peers.host import halting_rom
 from tests.bench.peers.ours import Audit
 from tests.bench.peers.peer import Look, Peer, PeerError, Scene
 from tests.bench.peers.result import Options, about, conditions
-from tests.bench.peers.table_page import list_table
 from tests.bench.subject import Agent, Cycle, SubjectError
 from tests.bench.workers import PERIOD_SECONDS, WINDOW_SECONDS, Watch
 from tests.lab.domain import Domain
@@ -90,7 +90,7 @@ class Size:
     """
 
     domains: int = 100
-    percents: tuple[float, ...] = (0, 1, 10)
+    percents: tuple[float, ...] = (0, 1, 5, 10)
     healthy_guests: int = 2
     patience: float = 12.0
     looks: int = 2
@@ -504,11 +504,11 @@ def render(part: Mapping[str, Any]) -> str:
         f"{conditions(part['about'])} libvirt {versions['libvirt']}, QEMU {versions['qemu']}.",
         f"{size['domains']} domains; a look is given up after {size['patience']:g} s, and every "
         f"peer looks at least {size['looks']} times. Of each the look that told least, the slowest "
-        "look, and the slower of two ``virsh start`` of another domain meanwhile.",
+        "look, and the slower of two `virsh start` of another domain meanwhile.",
     ]
     head = (
         "peer", "healthy domains told of", "healthy guests told of", "late, s",
-        "workers of libvirtd held", "``virsh start``, s", "looks",
+        "workers of libvirtd held", "`virsh start`, s", "looks",
     )  # fmt: skip
     for point in part["points"]:
         title = f"{point['stopped']} QEMUs stopped, {point['hung']} agents hung"
@@ -517,17 +517,17 @@ def render(part: Mapping[str, Any]) -> str:
         rows = [head, *(_cells(row, size["patience"]) for row in point["rows"])]
         stood = ", ".join(unharmed(point)) or "none"
         blocks += [
-            f".. rubric:: {title}",
-            list_table((26, 14, 14, 10, 12, 12, 12), rows),
+            f"### {title}",
+            page.table(rows),
             "Every healthy domain and guest in every look, and at most "
             f"{MOST_HELD} workers held: {stood}.",
         ]
         if script := point.get("script"):
             took = f"took {script['start']:.2f} s" if script["start"] else "did not end either"
             blocks.append(
-                "A script that runs ``virsh domstats --block`` again and again, and is killed each "
+                "A script that runs `virsh domstats --block` again and again, and is killed each "
                 f"time: {script['held']} of libvirtd's {_ALL_WORKERS} workers were held after "
-                f"{script['looks']} times, and ``virsh start`` {took}."
+                f"{script['looks']} times, and `virsh start` {took}."
             )
     return "\n\n".join(blocks) + "\n"
 

@@ -136,8 +136,7 @@ class Cycle:
         return _answers(json.loads(said)) if said else {}
 
     def pids(self) -> set[int]:
-        pid = self._agent.pid if self._agent is not None else None
-        return tree(pid) if pid is not None else set()
+        return tree(self._agent.pid) if self._agent is not None else set()
 
     def stop(self) -> None:
         if self._agent is not None:

@@ -14,12 +14,11 @@ import os
 import pathlib
 import statistics
 import tempfile
-import threading
 import time
-import types
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Self
+from typing import Any
 
+from tests.bench.gauge import Gauge
 from tests.bench.peers import rpc
 from tests.bench.peers.bare_stat import Stat
 from tests.bench.peers.bulk import Bulk
@@ -33,7 +32,7 @@ from tests.bench.peers.peer import Answers, DiskId, Peer, PeerError
 from tests.bench.peers.result import Options, about
 from tests.bench.peers.table_page import render
 from tests.bench.peers.virt_df import VirtDf
-from tests.bench.processes import clock_seconds, pss_bytes
+from tests.bench.processes import clock_seconds
 from tests.lab.hypervisor import Hypervisor
 
 __all__ = ["NAME", "measure", "render"]
@@ -173,19 +172,22 @@ def _turn(entry: Entry, row: dict[str, Any], some: Host, meter: Meter, turn: int
             return []
         try:
             if turn == 1 and not entry.once:
-                with rpc.Counted(scene.hypervisor) as counted, Largest(peer) as largest:
+                with (
+                    rpc.Counted(scene.hypervisor) as counted,
+                    Gauge(peer.pids, _SAMPLE_SECONDS) as gauge,
+                ):
                     look = peer.look()
-                row["memory_bytes"] = largest.bytes or None
+                row["memory_bytes"] = gauge.largest() or None
                 row["libvirt_calls"] = sum(counted.calls.libvirt.values()) / look.count
                 row["qemu_commands"] = sum(counted.calls.qemu.values()) / look.count
             with contextlib.ExitStack() as watched:
                 if entry.once:
-                    largest = watched.enter_context(Largest(peer))
+                    gauge = watched.enter_context(_gauge(peer))
                 before = meter.now(peer.pids())
                 look = peer.look()
                 spent = meter.since(before, peer.pids())
             if entry.once:
-                row["memory_bytes"] = largest.bytes or None
+                row["memory_bytes"] = gauge.largest() or None
             own = spent.client if look.cpu_seconds is None else look.cpu_seconds * look.count
             row["looks"].append(
                 {
@@ -200,6 +202,10 @@ def _turn(entry: Entry, row: dict[str, Any], some: Host, meter: Meter, turn: int
             return [peer.read(look.said)]
         finally:
             peer.stop()
+
+
+def _gauge(peer: Peer) -> Gauge:
+    return Gauge(peer.pids, _SAMPLE_SECONDS)
 
 
 # --- what it costs ------------------------------------------------------------------------------
@@ -249,33 +255,6 @@ class Meter:
             libvirtd=now.libvirtd - before.libvirtd - self.idle["libvirtd"] * seconds,
             qemu=now.qemu - before.qemu - self.idle["qemu"] * seconds,
         )
-
-
-class Largest:
-    """The largest sum of PSS that a peer's processes have had in the block."""
-
-    def __init__(self, peer: Peer) -> None:
-        self._peer = peer
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.bytes = 0
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: types.TracebackType | None,
-    ) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._end.wait(_SAMPLE_SECONDS):
-            self.bytes = max(self.bytes, pss_bytes(self._peer.pids()))
 
 
 # --- what is right ------------------------------------------------------------------------------

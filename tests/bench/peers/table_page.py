@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table as reStructuredText."""
+"""The table as Markdown."""
 
 from __future__ import annotations
 
 import collections
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tests.bench.peers import page
 from tests.bench.peers.result import sentence
 
 _KINDS = {"held": "held by the storage", "used": "used in the guest"}
@@ -44,20 +45,6 @@ def render(part: Mapping[str, Any]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def list_table(widths: Sequence[int], rows: Iterable[Sequence[str]]) -> str:
-    """A table whose first row is its head."""
-    lines = [
-        ".. list-table::",
-        "   :header-rows: 1",
-        f"   :widths: {' '.join(map(str, widths))}",
-        "",
-    ]
-    for row in rows:
-        for number, cell in enumerate(row):
-            lines.append(f"   {'*' if number == 0 else ' '} - {cell}".rstrip())
-    return "\n".join(lines)
-
-
 def _costs(peers: Sequence[Mapping[str, Any]]) -> str:
     head = (
         "peer", "wall time, ms", "processor time, ms: tool / libvirtd / QEMUs", "memory, MiB PSS",
@@ -86,7 +73,7 @@ def _costs(peers: Sequence[Mapping[str, Any]]) -> str:
                 _count(row["qemu_commands"]),
             )
         )
-    return list_table((26, 20, 22, 10, 11, 11), rows)
+    return page.table(rows)
 
 
 def _answers(peers: Sequence[Mapping[str, Any]]) -> str:
@@ -102,12 +89,12 @@ def _answers(peers: Sequence[Mapping[str, Any]]) -> str:
             rows.append(
                 (
                     name,
-                    f"``{field['field']}``, {_KINDS[field['kind']]}",
+                    f"`{field['field']}`, {_KINDS[field['kind']]}",
                     f"{right} of {asked}",
                     _causes(field["wrong"]),
                 )
             )
-    return list_table((26, 24, 12, 38), rows)
+    return page.table(rows)
 
 
 def _causes(wrong: Mapping[str, Mapping[str, int]]) -> str:
@@ -136,7 +123,7 @@ def _targets(targets: Sequence[Mapping[str, Any]]) -> str:
                 "" if one["bound"] is None else f"{words[one['sense']]} {one['bound']:g}{kept}",
             )
         )
-    return list_table((64, 18, 18), rows)
+    return page.table(rows)
 
 
 def _number(value: float) -> str:

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import pathlib
+import re
+import subprocess
 from typing import Any
 
 import pytest
 
 from tests.bench.peers import __main__ as program
-from tests.bench.peers import result, table
+from tests.bench.peers import page, result, table
 from tests.bench.peers.host import Truth
-from tests.bench.peers.peer import Answers
+from tests.bench.peers.peer import Answers, has_ended
 
 PAGE = pathlib.Path(__file__).parents[3] / "doc/source/peers"
 
@@ -120,8 +122,47 @@ def test_a_run_replaces_its_parts_and_no_other(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_page_is_made_of_the_result_file(tmp_path: pathlib.Path) -> None:
-    (tmp_path / result.FILE).write_bytes((PAGE / result.FILE).read_bytes())
+    for name in (result.FILE, page.FILE):
+        (tmp_path / name).write_bytes((PAGE / name).read_bytes())
     program.render(tmp_path)
     how = "python -m tests.bench.peers --render --output doc/source/peers"
-    for made in tmp_path.glob("*.inc"):
-        assert (PAGE / made.name).read_text() == made.read_text(), how
+    assert (tmp_path / page.FILE).read_text() == (PAGE / page.FILE).read_text(), how
+
+
+def test_every_picture_of_the_page_is_there_and_every_one_that_is_there_is_on_it() -> None:
+    shown = set(re.findall(r"!\[[^]]*\]\(([^)]*)\)", (PAGE / page.FILE).read_text()))
+    assert shown == {path.name for path in PAGE.glob("*.svg")}
+
+
+def test_a_page_is_made_where_there_is_none_and_filled_again(tmp_path: pathlib.Path) -> None:
+    page.fill(tmp_path, {"one": "first", "two": ""})
+    page.fill(tmp_path, {"one": "second", "two": ""})
+    text = (tmp_path / page.FILE).read_text()
+    assert "second" in text and "first" not in text
+    assert text.count("Not measured yet.") == 1
+    assert text.index("## One") < text.index("second") < text.index("## Two")
+
+
+def test_what_people_wrote_stays_and_a_page_without_marks_is_not_touched(
+    tmp_path: pathlib.Path,
+) -> None:
+    page.fill(tmp_path, {"one": "first"})
+    path = tmp_path / page.FILE
+    path.write_text("before\n" + path.read_text() + "behind\n")
+    page.fill(tmp_path, {"one": "second"})
+    assert path.read_text().startswith("before\n") and path.read_text().endswith("behind\n")
+    written = path.read_text()
+    with pytest.raises(ValueError, match="'two'"):
+        page.fill(tmp_path, {"one": "third", "two": "x"})
+    assert path.read_text() == written
+
+
+def test_a_cell_does_not_end_at_a_bar() -> None:
+    assert page.table([("a", "b"), ("1|2", "3")]) == "| a | b |\n| --- | --- |\n| 1\\|2 | 3 |"
+
+
+def test_whether_a_command_ended_is_told_at_once_or_in_time() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        assert not has_ended(process, 0.01)
+        process.kill()
+        assert has_ended(process, 60)
