@@ -41,7 +41,7 @@ NAME = "table"
 
 _IDLE_SECONDS = 3.0
 _SAMPLE_SECONDS = 0.01
-_DOMAINS_OF_VIRT_DF = 1
+_DOMAINS_OF_VIRT_DF = 3
 
 NOT_TOLD = "not told"
 
