@@ -3,60 +3,56 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import threading
 import time
-import types
-from collections.abc import Callable, Sequence
-from typing import Self
+from collections.abc import Callable, Iterator, Sequence
 
 from tests.bench.processes import pss_bytes, tree
 
 _COMMAND_PERIOD_SECONDS = 0.02
 
 
-class Gauge(threading.Thread):
-    """The memory of some processes, sampled for the length of a block.
+class Gauge:
+    """Samples: the moment (monotonic), and the bytes of all processes together."""
 
-    ``pids`` gives them, none while there are none. ``samples`` are the moment (monotonic) and the
-    bytes of all of them together.
-    """
-
-    def __init__(self, pids: Callable[[], set[int]], period_seconds: float) -> None:
-        super().__init__(name="memory", daemon=True)
-        self._pids = pids
-        self._period_seconds = period_seconds
-        self._end = threading.Event()
+    def __init__(self) -> None:
         self.samples: list[tuple[float, int]] = []
-
-    def run(self) -> None:
-        while not self._end.wait(self._period_seconds):
-            if found := pss_bytes(self._pids()):
-                self.samples.append((time.monotonic(), found))
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: types.TracebackType | None,
-    ) -> None:
-        self._end.set()
-        self.join(10)
 
     def largest(self, since: float = 0.0, until: float = float("inf")) -> int:
         """Bytes; 0 when nothing was seen."""
         return max((size for at, size in self.samples if since <= at <= until), default=0)
 
 
+@contextlib.contextmanager
+def gauged(pids: Callable[[], set[int]], period_seconds: float) -> Iterator[Gauge]:
+    """Sample the memory of some processes for the length of the block.
+
+    :param pids: gives them, none while there are none.
+    """
+    gauge = Gauge()
+    end = threading.Event()
+
+    def watch() -> None:
+        while not end.wait(period_seconds):
+            if found := pss_bytes(pids()):
+                gauge.samples.append((time.monotonic(), found))
+
+    thread = threading.Thread(target=watch, name="memory", daemon=True)
+    thread.start()
+    try:
+        yield gauge
+    finally:
+        end.set()
+        thread.join(10)
+
+
 def largest_of_command(command: Sequence[str]) -> int:
     """Bytes of a command and all that it starts, at their largest."""
     with (
         subprocess.Popen(command, stdout=subprocess.DEVNULL) as process,
-        Gauge(lambda: tree(process.pid), _COMMAND_PERIOD_SECONDS) as gauge,
+        gauged(lambda: tree(process.pid), _COMMAND_PERIOD_SECONDS) as gauge,
     ):
         process.wait()
     return gauge.largest()

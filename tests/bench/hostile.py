@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tests.bench.crowd import Crowd, Way
 from tests.bench.figures import Figure
-from tests.bench.gauge import Gauge
+from tests.bench.gauge import gauged
 from tests.bench.processes import tree
 from tests.bench.subject import Subject
 from tests.bench.workers import Watch
@@ -85,7 +85,7 @@ def measure(
     names = crowd.names
     stale: list[str] = []
     subject.start()
-    with Gauge(lambda: tree(subject.pid), 0.2) as gauge:
+    with gauged(lambda: tree(subject.pid), 0.2) as gauge:
         for _ in range(cycles):
             subject.cycle()
         begun = time.monotonic()

@@ -21,7 +21,7 @@ import time
 import uuid
 
 from tests.bench.figures import Figure
-from tests.bench.gauge import Gauge
+from tests.bench.gauge import Gauge, gauged
 from tests.bench.processes import pss_bytes, tree
 from tests.bench.subject import Subject
 
@@ -36,9 +36,9 @@ _MOST_GROWTH_BYTES = _MIB
 _FULL_CYCLES = 12
 
 
-def gauge_of(subject: Subject) -> Gauge:
-    """One for the process tree of a subject, through a long run."""
-    return Gauge(lambda: tree(subject.pid), _PERIOD_SECONDS)
+def gauge_of(subject: Subject) -> contextlib.AbstractContextManager[Gauge]:
+    """Of the process tree of a subject, through a long run."""
+    return gauged(lambda: tree(subject.pid), _PERIOD_SECONDS)
 
 
 def figure(gauge: Gauge, name: str, domains: int) -> Figure:

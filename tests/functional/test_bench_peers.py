@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any
 
 import pytest
 
 from tests.bench.peers import table
 from tests.bench.peers.host import host
+from tests.bench.peers.result import Options, about
 from tests.bench.peers.virt_df import VirtDf
 from tests.lab.hypervisor import Hypervisor
 
@@ -63,20 +65,10 @@ def test_what_others_tell_is_judged(result: dict[str, Any]) -> None:
 
 
 def test_it_can_be_rendered(result: dict[str, Any]) -> None:
-    about = {
-        "options": {"domains": _DOMAINS, "guests": _GUESTS},
-        "cores": 2,
-        "processor": "some",
-        "memory_bytes": 2**30,
-        "kernel": "6",
-        "python": "3.11",
-        "load_before": 0.1,
-        "commit": "abc",
-        "at": "2026-01-01T00:00:00+00:00",
-    }
-    text = table.render({"about": about, **result})
+    where = about(Options(pathlib.Path(), _DOMAINS, _GUESTS, 1))
+    text = table.render({"about": where, **result})
     assert all(f"| {name}" in text for name in rows(result))
     assert "did not end well" not in text
     result["peers"][0]["looks"][0]["trouble"] = "ended with 7"
-    text = table.render({"about": about, **result})
+    text = table.render({"about": where, **result})
     assert f"* {result['peers'][0]['name']}, round 1: ended with 7" in text

@@ -11,11 +11,10 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import secrets
-import urllib.request
 from collections.abc import Mapping
 from typing import ClassVar
 
-from tests.services import daemon, place, venv
+from tests.services import daemon, place, venv, wsgi
 from tests.services.postgresql import Postgresql
 
 #: Gnocchi speaks to PostgreSQL by psycopg2 alone; the binary wheel needs no compiler. The rest is
@@ -54,15 +53,14 @@ def environment() -> pathlib.Path:
     return venv.made("gnocchi", REQUIREMENTS)
 
 
-class Gnocchi(daemon.Daemon):
+class Gnocchi(wsgi.Wsgi):
     """One server.
 
     :param auth_token: options of ``[keystone_authtoken]``, to believe Keystone.
     """
 
     NAME: ClassVar[str] = "gnocchi"
-    # The interpreter may live in root's home, where nobody else can read.
-    OWNER: ClassVar[tuple[int, int]] = (0, 0)
+    MODULE: ClassVar[str] = "gnocchi.wsgi.api:application"
 
     def __init__(
         self, index: Postgresql, *, auth_token: Mapping[str, object] | None = None
@@ -72,13 +70,8 @@ class Gnocchi(daemon.Daemon):
         self._auth_token = auth_token
         self._database = f"gnocchi{secrets.token_hex(4)}"
 
-    @property
-    def url(self) -> str:
-        """As it stands in a catalog."""
-        return f"http://127.0.0.1:{self.port}"
-
     def prepare(self) -> None:
-        self._environment = environment()
+        self.environment = environment()
         url = self._index.create_database(self._database).replace("+psycopg", "")
         self._conf = self.directory / "gnocchi.conf"
         text = _CONF.format(
@@ -89,24 +82,12 @@ class Gnocchi(daemon.Daemon):
         )
         options = [f"{name} = {value}" for name, value in (self._auth_token or {}).items()]
         self._conf.write_text("\n".join([text, "[keystone_authtoken]", *options, ""]))
-        upgrade = str(self._environment / "bin/gnocchi-upgrade")
+        upgrade = str(self.environment / "bin/gnocchi-upgrade")
         place.run(upgrade, f"--config-file={self._conf}", "--skip-archive-policies-creation")
 
-    def command(self) -> list[str]:
-        metricd = f"{self._environment}/bin/gnocchi-metricd --config-file={self._conf}"
-        return [
-            *(str(self._environment / "bin/uwsgi"), "--module=gnocchi.wsgi.api:application"),
-            *(f"--pyargv=--config-file={self._conf}", f"--attach-daemon={metricd}", "--master"),
-            *(f"--http-socket=127.0.0.1:{self.port}", "--enable-threads", "--threads=4"),
-            *("--buffer-size=65535", "--http-chunked-input", "--die-on-term", "--need-app"),
-            *("--disable-logging", "--add-header=Connection: close"),
-        ]
-
-    def is_ready(self) -> bool:
-        # It listens before it is loaded.
-        with contextlib.suppress(OSError), urllib.request.urlopen(self.url, timeout=5) as answer:
-            return bool(answer.status == 200)
-        return False
+    def options(self) -> list[str]:
+        metricd = f"{self.environment}/bin/gnocchi-metricd --config-file={self._conf}"
+        return [f"--pyargv=--config-file={self._conf}", f"--attach-daemon={metricd}", "--master"]
 
     def stop(self) -> None:
         super().stop()

@@ -6,17 +6,11 @@ one, since a service of the cloud does not share its libraries with another. Bes
 ``keystone-manage`` made there: an empty cloud with its administrator, which each server copies.
 """
 
-import contextlib
-import hashlib
 import pathlib
-import shutil
-import sys
-import urllib.request
 from collections.abc import Mapping
 from typing import ClassVar
 
-from tests.lab import chroot
-from tests.services import daemon, place
+from tests.services import daemon, place, venv, wsgi
 
 #: What all of OpenStack is made of, to the last library.
 CONSTRAINTS = pathlib.Path(__file__).with_name("constraints.txt")
@@ -51,32 +45,29 @@ _COMMANDS = (
 
 def environment() -> pathlib.Path:
     """The virtual environment; takes half a minute when it is not in the cache."""
-    recipe = repr((REQUIREMENTS, CONSTRAINTS.read_text(), _CONF, _COMMANDS, sys.version))
-    with chroot.cached(f"keystone-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}") as path:
-        # Its scripts name its path, so it is made where it stays; the mark says that it is whole.
-        mark = path / ".complete"
-        if not mark.exists():
-            shutil.rmtree(path, ignore_errors=True)
-            place.run(sys.executable, "-m", "venv", str(path))
-            pip = (str(path / "bin/pip"), "--disable-pip-version-check", "install", "--quiet")
-            place.run(*pip, "--constraint", str(CONSTRAINTS), *REQUIREMENTS)
-            empty = path / "empty"
-            empty.mkdir()
-            conf = empty / "keystone.conf"
-            conf.write_text(_CONF.format(directory=empty, data=empty))
-            for command in _COMMANDS:
-                manage = str(path / "bin/keystone-manage")
-                place.run(manage, f"--config-file={conf}", *command)
-            mark.touch()
-    return path
+
+    def make_empty_cloud(path: pathlib.Path) -> None:
+        empty = path / "empty"
+        empty.mkdir()
+        conf = empty / "keystone.conf"
+        conf.write_text(_CONF.format(directory=empty, data=empty))
+        for command in _COMMANDS:
+            place.run(str(path / "bin/keystone-manage"), f"--config-file={conf}", *command)
+
+    return venv.made(
+        "keystone",
+        REQUIREMENTS,
+        constraints=CONSTRAINTS,
+        then=make_empty_cloud,
+        of=(_CONF, _COMMANDS),
+    )
 
 
-class Keystone(daemon.Daemon):
+class Keystone(wsgi.Wsgi):
     """One server; :class:`tests.services.cloud.Cloud` fills it with people."""
 
     NAME: ClassVar[str] = "keystone"
-    # The interpreter may live in root's home, where nobody else can read.
-    OWNER: ClassVar[tuple[int, int]] = (0, 0)
+    MODULE: ClassVar[str] = "keystone.wsgi.api:application"
 
     def __init__(self, settings: str = "") -> None:
         """:param settings: further lines of keystone.conf, with their group."""
@@ -89,27 +80,13 @@ class Keystone(daemon.Daemon):
         return f"http://127.0.0.1:{self.port}/v3"
 
     def prepare(self) -> None:
-        self._environment = environment()
+        self.environment = environment()
         for name in ("keystone.db", "fernet", "credential"):
-            place.run("cp", "-a", str(self._environment / "empty" / name), str(self.data))
+            place.run("cp", "-a", str(self.environment / "empty" / name), str(self.data))
         self._conf = self.directory / "keystone.conf"
         self._conf.write_text(
             _CONF.format(directory=self.directory, data=self.data) + self._settings
         )
-
-    def command(self) -> list[str]:
-        return [
-            *(str(self._environment / "bin/uwsgi"), "--module=keystone.wsgi.api:application"),
-            *(f"--http-socket=127.0.0.1:{self.port}", "--enable-threads", "--threads=4"),
-            *("--buffer-size=65535", "--http-chunked-input", "--die-on-term", "--need-app"),
-            *("--disable-logging", "--add-header=Connection: close"),
-        ]
-
-    def is_ready(self) -> bool:
-        # It listens before it is loaded.
-        with contextlib.suppress(OSError), urllib.request.urlopen(self.url, timeout=5) as answer:
-            return bool(answer.status == 200)
-        return False
 
     def environ(self) -> Mapping[str, str]:
         return {"OS_KEYSTONE_CONFIG_FILES": str(self._conf)}

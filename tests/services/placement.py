@@ -5,20 +5,14 @@ Its virtual environment is made once and cached, with an empty database beside i
 copies. :class:`Promises` writes there what Nova would.
 """
 
-import contextlib
-import hashlib
 import pathlib
-import shutil
-import sys
-import urllib.request
 import uuid
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from keystoneauth1 import adapter
 
-from tests.lab import chroot
-from tests.services import api, daemon, place
+from tests.services import api, daemon, place, venv, wsgi
 from tests.services.cloud import Cloud, Person
 from tests.services.keystone import CONSTRAINTS, Keystone
 
@@ -38,31 +32,29 @@ auth_strategy = keystone
 
 def environment() -> pathlib.Path:
     """The virtual environment; takes half a minute when it is not in the cache."""
-    recipe = repr((REQUIREMENTS, CONSTRAINTS.read_text(), _CONF, sys.version))
-    with chroot.cached(f"placement-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}") as path:
-        # Its scripts name its path, so it is made where it stays; the mark says that it is whole.
-        mark = path / ".complete"
-        if not mark.exists():
-            shutil.rmtree(path, ignore_errors=True)
-            place.run(sys.executable, "-m", "venv", str(path))
-            pip = (str(path / "bin/pip"), "--disable-pip-version-check", "install", "--quiet")
-            place.run(*pip, "--constraint", str(CONSTRAINTS), *REQUIREMENTS)
-            empty = path / "empty"
-            empty.mkdir()
-            conf = empty / "placement.conf"
-            conf.write_text(_CONF.format(directory=empty, data=empty))
-            manage = str(path / "bin/placement-manage")
-            place.run(manage, f"--config-file={conf}", "db", "sync")
-            mark.touch()
-    return path
+
+    def make_empty_database(path: pathlib.Path) -> None:
+        empty = path / "empty"
+        empty.mkdir()
+        conf = empty / "placement.conf"
+        conf.write_text(_CONF.format(directory=empty, data=empty))
+        place.run(str(path / "bin/placement-manage"), f"--config-file={conf}", "db", "sync")
+
+    return venv.made(
+        "placement",
+        REQUIREMENTS,
+        constraints=CONSTRAINTS,
+        then=make_empty_database,
+        of=(_CONF,),
+    )
 
 
-class Placement(daemon.Daemon):
+class Placement(wsgi.Wsgi):
     """One server, whose users are those of a Keystone."""
 
     NAME: ClassVar[str] = "placement"
-    # The interpreter may live in root's home, where nobody else can read.
-    OWNER: ClassVar[tuple[int, int]] = (0, 0)
+    MODULE: ClassVar[str] = "placement.wsgi.api:application"
+    THREADS: ClassVar[int] = 2
 
     def __init__(self, keystone: Keystone, person: Person) -> None:
         """:param person: who may look at other people's tokens."""
@@ -70,33 +62,14 @@ class Placement(daemon.Daemon):
         self._keystone = keystone
         self._person = person
 
-    @property
-    def url(self) -> str:
-        """As it stands in a catalog."""
-        return f"http://127.0.0.1:{self.port}"
-
     def prepare(self) -> None:
-        self._environment = environment()
-        place.run("cp", "-a", str(self._environment / "empty/placement.db"), str(self.data))
+        self.environment = environment()
+        place.run("cp", "-a", str(self.environment / "empty/placement.db"), str(self.data))
         options = api.auth_token(self._keystone, self._person)
         lines = [f"{name} = {value}" for name, value in options.items()]
         conf = _CONF.format(directory=self.directory, data=self.data)
         text = "\n".join([conf, "[keystone_authtoken]", *lines, ""])
         (self.directory / "placement.conf").write_text(text)
-
-    def command(self) -> list[str]:
-        return [
-            *(str(self._environment / "bin/uwsgi"), "--module=placement.wsgi.api:application"),
-            *(f"--http-socket=127.0.0.1:{self.port}", "--enable-threads", "--threads=2"),
-            *("--buffer-size=65535", "--http-chunked-input", "--die-on-term", "--need-app"),
-            *("--disable-logging", "--add-header=Connection: close"),
-        ]
-
-    def is_ready(self) -> bool:
-        # It listens before it is loaded.
-        with contextlib.suppress(OSError), urllib.request.urlopen(self.url, timeout=5) as answer:
-            return bool(answer.status == 200)
-        return False
 
     def environ(self) -> Mapping[str, str]:
         return {"OS_PLACEMENT_CONFIG_DIR": str(self.directory)}

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from tests.bench.gauge import Gauge
+from tests.bench.gauge import Gauge, gauged
 from tests.bench.peers import rpc
 from tests.bench.peers.bare_stat import Stat
 from tests.bench.peers.bulk import Bulk
@@ -174,7 +174,7 @@ def _turn(entry: Entry, row: dict[str, Any], some: Host, meter: Meter, turn: int
             if turn == 1 and not entry.once:
                 with (
                     rpc.Counted(scene.hypervisor) as counted,
-                    Gauge(peer.pids, _SAMPLE_SECONDS) as gauge,
+                    _gauge(peer) as gauge,
                 ):
                     look = peer.look()
                 row["memory_bytes"] = gauge.largest() or None
@@ -204,8 +204,8 @@ def _turn(entry: Entry, row: dict[str, Any], some: Host, meter: Meter, turn: int
             peer.stop()
 
 
-def _gauge(peer: Peer) -> Gauge:
-    return Gauge(peer.pids, _SAMPLE_SECONDS)
+def _gauge(peer: Peer) -> contextlib.AbstractContextManager[Gauge]:
+    return gauged(peer.pids, _SAMPLE_SECONDS)
 
 
 # --- what it costs ------------------------------------------------------------------------------
