@@ -116,8 +116,8 @@ class Lanes:
         is about; by default the first argument, if that is text.
 
         :raises DeadlineMissed: the call goes on; :meth:`returned` tells when it has ended.
-        :raises LaneRefused: the operation answered with an error, or too many calls of its kind
-            are without an answer.
+        :raises LaneRefused: the operation answered with an error, too many calls of its kind are
+            without an answer, or the question is too large.
         :raises NoToken: calls without an answer hold every token.
         :raises LaneBroken: the child died (twice, if the call may be repeated).
         """
@@ -141,7 +141,8 @@ class Lanes:
 
         :returns: what :meth:`call` would return or raise, thing by thing, for the first one at
             least. It ends behind the first that missed its deadline, or for which there was no
-            lane; the caller asks for the rest anew, if that still makes sense.
+            lane, and where a question would become too large; the caller asks for the rest anew,
+            if that still makes sense.
         :raises ValueError: for several things that need a token each.
         """
         if operation.token is not None and len(things) != 1:
@@ -207,7 +208,8 @@ class Lanes:
         seconds: float,
         subjects: Sequence[str],
     ) -> list[R | LaneError]:
-        encoded = [wire.encode(args) for args in things]
+        encoded = _encoded(things)
+        things = things[: len(encoded)]
         holder = self._take_token(operation, things[0], subjects[0], seconds)
         try:
             child = self._borrow(operation.kind, seconds)
@@ -359,6 +361,25 @@ class Lanes:
 
 def _about(operation: Operation[Any], args: tuple[Any, ...]) -> str:
     return args[0] if args and isinstance(args[0], str) else operation.name
+
+
+def _encoded(things: Iterable[tuple[Any, ...]]) -> list[msgspec.Raw]:
+    """As many of them, encoded, as one question has room for.
+
+    :raises LaneRefused: when the first alone is too large.
+    """
+    encoded: list[msgspec.Raw] = []
+    room = wire.MAX_CONTENT_BYTES
+    for args in things:
+        one = wire.encode(args)
+        size = len(memoryview(one))
+        room -= size
+        if room < 0:
+            if not encoded:
+                raise LaneRefused("internal-error", f"a question of {size} bytes")
+            break
+        encoded.append(one)
+    return encoded
 
 
 def _outcomes(operation: Operation[R], answers: Iterable[wire.Answer]) -> list[R | LaneError]:

@@ -15,8 +15,8 @@ import msgspec
 
 MAX_FRAME_BYTES = 32 * 2**20
 _LENGTH_BYTES = 4
-#: of one answer, so that a frame has room for it
-MAX_RESULT_BYTES = MAX_FRAME_BYTES - 2**16
+#: of all things of a question, and of one answer, so that a frame has room for them
+MAX_CONTENT_BYTES = MAX_FRAME_BYTES - 2**16
 
 #: serial of the frame a child sends when it is ready to be asked
 READY = 0

@@ -163,7 +163,7 @@ def _answer(operation: str, arguments: msgspec.Raw, handlers: dict[str, Handler]
     try:
         handler = handlers[operation]
         result = wire.encode(handler(*_DECODERS[operation].decode(arguments)))
-        if len(memoryview(result)) > wire.MAX_RESULT_BYTES:
+        if len(memoryview(result)) > wire.MAX_CONTENT_BYTES:
             raise wire.ProtocolError(f"an answer of {len(memoryview(result))} bytes")
         return wire.Answer(None, None, result)
     except Exception as error:

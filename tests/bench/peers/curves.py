@@ -30,12 +30,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import libvirt
 import libvirt_qemu
 
+from nova_diskaudit.host.processes import processes
 from tests.bench import fleet
 from tests.bench.gauge import largest_of_command
 from tests.bench.peers import page, pictures
@@ -111,12 +112,22 @@ def _start(hypervisor: Hypervisor, domains: Sequence[Domain]) -> None:
 
 
 def _end_all(hypervisor: Hypervisor) -> None:
+    _kill(hypervisor, set(hypervisor.members()) - {hypervisor.pid}, 0)
+
+
+def _end(hypervisor: Hypervisor, domains: Sequence[Domain]) -> None:
+    running = processes()
+    ended = {running[domain.uuid].pid for domain in domains}
+    _kill(hypervisor, ended, len(set(hypervisor.members()) - {hypervisor.pid} - ended))
+
+
+def _kill(hypervisor: Hypervisor, pids: Iterable[int], left: int) -> None:
     """All at once: ``virDomainDestroy`` takes nearly 2 s for each paused QEMU."""
-    for pid in set(hypervisor.members()) - {hypervisor.pid}:
+    for pid in pids:
         os.kill(pid, signal.SIGKILL)
     connection = libvirt.open(hypervisor.uri)
     try:
-        await_true("libvirt noticed their end", lambda: not connection.listAllDomains())
+        await_true("libvirt noticed their end", lambda: len(connection.listAllDomains()) == left)
     finally:
         connection.close()
 
@@ -127,6 +138,12 @@ def _by_domains(hypervisor: Hypervisor, size: Size) -> Generator[Point, None, No
     there = 0
     for count in size.domains:
         _start(hypervisor, [fleet.member(number) for number in range(there, count)])
+        there = count
+        yield Point(count, count, 2 * count)
+    # And back: it takes minutes, and a machine whose speed drifts meanwhile must not look like
+    # growth.
+    for count in reversed(size.domains[:-1]):
+        _end(hypervisor, [fleet.member(number) for number in range(count, there)])
         there = count
         yield Point(count, count, 2 * count)
 
@@ -351,6 +368,20 @@ def _meter(hypervisor: Hypervisor, point: Point, size: Size) -> dict[str, Any]:
     return {"x": point.x, "domains": point.domains, "disks": point.disks, **told}
 
 
+def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """One point that was measured twice: all seconds of both, and the means of what is a mean."""
+    both: dict[str, Any] = {}
+    for key, one in first.items():
+        other = second[key]
+        if isinstance(one, dict):
+            both[key] = merged(one, other)
+        elif isinstance(one, list):
+            both[key] = [*one, *other]
+        else:
+            both[key] = one if one == other else (one + other) / 2
+    return both
+
+
 def size_of(options: Options) -> Size:
     """The whole of it for a hundred domains, more or fewer of them; next to nothing for a few."""
     if options.domains < SMALLEST:
@@ -374,17 +405,18 @@ def measure(options: Options, say: Callable[[str], None]) -> dict[str, Any]:
                 _start(hypervisor, [Domain("alone", (Disk("vda", GIB),), paused=True)])
                 start = _meter(hypervisor, Point(1, 1, 1), size)["audit"]
                 _end_all(hypervisor)
-            told = []
+            told: dict[int, dict[str, Any]] = {}
             with contextlib.closing(curve.points(hypervisor, size)) as points:
                 for point in points:
                     begun = time.monotonic()
-                    told.append(_meter(hypervisor, point, size))
+                    meters = _meter(hypervisor, point, size)
+                    told[point.x] = merged(told[point.x], meters) if point.x in told else meters
                     say(f"{curve.key} {point.x}: measured in {time.monotonic() - begun:.0f} s")
             curves[curve.key] = {
                 "title": curve.title,
                 "unit": curve.unit,
-                "points": told,
-                "growth": _growth(told, start),
+                "points": list(told.values()),
+                "growth": _growth(list(told.values()), start),
             }
             versions = hypervisor.versions
     measured = {"about": where, "versions": versions, "start": start, "curves": curves}
@@ -462,8 +494,9 @@ def render(part: Mapping[str, Any]) -> str:
     found = faster_than_linear(part)
     blocks = [
         f"{conditions(where)} libvirt {versions['libvirt']}, QEMU {versions['qemu']}. "
-        f"Medians of {len(start['seconds'])} rounds, and growth of the least of them; processor "
-        "time is the client's + libvirtd's.",
+        f"Medians of {len(start['seconds'])} rounds (of twice as many where the numbers of domains "
+        "are gone through upwards and downwards), and growth of the least of them; processor time "
+        "is the client's + libvirtd's.",
         f"An audit of one domain with one disk takes {_value(start, 'seconds'):.2f} s and "
         f"{start['peak_pss_bytes'] / _MIB:.1f} MiB; that is taken off an audit's values before "
         "their growth is fitted.",

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.bench.peers import curves
 from tests.bench.peers.growth import LINEAR, exponent, growth, upper_half
 
 SIZES = (1, 2, 4, 8, 16, 24)
@@ -55,3 +56,13 @@ def test_the_upper_half_has_three_points(count: int, begin: int) -> None:
 def test_one_point_is_no_line() -> None:
     with pytest.raises(ValueError, match="two points"):
         exponent((3, 3), (1, 2))
+
+
+def test_a_point_that_was_measured_twice() -> None:
+    first = {"x": 10, "audit": {"seconds": [1.0, 2.0], "client_cpu_seconds": 0.5, "quiet": 10}}
+    second = {"x": 10, "audit": {"seconds": [4.0, 3.0], "client_cpu_seconds": 0.7, "quiet": 10}}
+    both = curves.merged(first, second)
+    assert both["x"] == 10
+    assert both["audit"]["seconds"] == [1.0, 2.0, 4.0, 3.0]
+    assert both["audit"]["client_cpu_seconds"] == pytest.approx(0.6)
+    assert both["audit"]["quiet"] == 10

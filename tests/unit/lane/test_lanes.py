@@ -207,6 +207,18 @@ def test_answers_to_several_may_be_as_large_together_as_each_alone(pool: Lanes) 
     assert [len(one.kind) for one in told if isinstance(one, StorageFacts)] == [size] * 10
 
 
+def test_as_many_are_asked_as_a_question_has_room_for(pool: Lanes) -> None:
+    large = [("now" + " " * (12 * 2**20),)] * 5
+    told = pool.call_each(operations.FILESYSTEM, large, deadline=LONG, subjects=["x"] * 5)
+    assert len(told) == 2
+    assert all(isinstance(one, StorageFacts) for one in told)
+    first = pid_of(pool)
+    with pytest.raises(LaneRefused, match="a question of"):
+        pool.call(operations.FILESYSTEM, "x" * (33 * 2**20), deadline=LONG, subject="x")
+    assert pid_of(pool) == first
+    assert not pool.unanswered()
+
+
 def test_one_of_several_that_kills_the_lane_takes_nobody_along(pool: Lanes) -> None:
     words = ["a", "die", "c"]
     told: list[object] = []

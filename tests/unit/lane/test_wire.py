@@ -51,7 +51,7 @@ def test_a_frame_has_a_bound() -> None:
 
 
 def test_a_frame_has_room_for_the_largest_answer() -> None:
-    result = msgspec.Raw(b"\0" * wire.MAX_RESULT_BYTES)
+    result = msgspec.Raw(b"\0" * wire.MAX_CONTENT_BYTES)
     wire.frame(wire.Reply(2**63, [wire.Answer(None, None, result)]))
 
 
