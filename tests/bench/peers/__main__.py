@@ -9,6 +9,7 @@ import pathlib
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import libvirt
@@ -43,7 +44,7 @@ def main() -> None:
     options = result.Options(
         output=arguments.output,
         domains=arguments.domains,
-        guests=min(arguments.guests, arguments.domains),
+        guests=min(arguments.guests, arguments.domains // 2),
         rounds=arguments.rounds,
         stack=arguments.stack,
         skip=tuple(arguments.skip),
@@ -73,6 +74,15 @@ def _say(text: str) -> None:
     print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
 
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number of {least} or more")
+        return int(text)
+
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench.peers",
@@ -80,9 +90,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--domains", type=int, default=100, help="domains in all")
-    add("--guests", type=int, default=2, help="of them really booted")
-    add("--rounds", type=int, default=3, help="turns of each peer")
+    add("--domains", type=_at_least(4), default=100, help="domains in all")
+    add("--guests", type=_at_least(1), default=2, help="of them really booted, half at the most")
+    add("--rounds", type=_at_least(1), default=3, help="turns of each peer")
     add("--stack", choices=STACKS, default="host", help="whose libvirt and QEMU")
     add("--parts", default=",".join(PARTS), help="some of them, with commas between")
     add("--skip", action="append", default=[], metavar="PEER", help="leave out (may be repeated)")

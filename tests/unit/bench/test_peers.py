@@ -6,6 +6,7 @@ from __future__ import annotations
 import pathlib
 import re
 import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -166,3 +167,16 @@ def test_whether_a_command_ended_is_told_at_once_or_in_time() -> None:
         assert not has_ended(process, 0.01)
         process.kill()
         assert has_ended(process, 60)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--domains", "3"], ["--domains", "many"], ["--guests", "0"], ["--rounds", "-1"]],
+)
+def test_a_run_that_makes_no_sense_is_refused_before_anything_is_started(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["peers", *arguments])
+    with pytest.raises(SystemExit):
+        program.main()
+    assert "is no number of" in capsys.readouterr().err.splitlines()[-1]
