@@ -14,19 +14,17 @@ import queue
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-import msgspec
-
 from nova_diskaudit.audit import uri
+from nova_diskaudit.audit.evidence import Evidence
 from nova_diskaudit.audit.images import Hung, Images, Look
 from nova_diskaudit.audit.interview import interview
 from nova_diskaudit.audit.options import AuditError, Options
-from nova_diskaudit.audit.question import Questions, known_doubt
+from nova_diskaudit.audit.question import Questions
 from nova_diskaudit.audit.storages import look_at_storages
 from nova_diskaudit.audit.subject import Part, Subject
 from nova_diskaudit.audit.workers import Worker, take_some
 from nova_diskaudit.facts import (
     BlockInfo,
-    Control,
     Domain,
     Doubt,
     HostSighting,
@@ -42,9 +40,6 @@ from nova_diskaudit.lane.lanes import Lanes
 # libvirt synchronises with the agent first, for up to 10 s that no timeout of ours shortens.
 _AGENT_SYNC_SECONDS = 10.0
 _GUEST_WORKERS = 2
-_CONTROL_SECONDS = 1.0
-# A question of ours that missed its deadline has been a job of that domain for longer than this.
-_STUCK_MILLISECONDS = 1000
 # Domains in one question. For block stats: one by one, each costs a fifth more; and as many as
 # this lose their evidence to one that hangs. To libvirt's descriptions and the storage: waking
 # another process for each costs as much as the answer.
@@ -88,6 +83,9 @@ class Observer:
         self._questions = Questions(lanes, options.timeout, options.deadlines)
         self._deadlines = options.deadlines
         self.images = Images(self._questions, options.path_map, hung)
+        self._evidence = Evidence(
+            self._questions, self.images, lambda subject: self._left_alone(subject, "evidence")
+        )
         self._options = options
         self._memory = memory
         self._guest_denial: Doubt | None = None
@@ -213,18 +211,8 @@ class Observer:
         """
         hostname, _ = self._look()
         subject = self._subjects[0]
-        info: BlockInfo | Doubt | None = None
         targets = {disk.target for disk in subject.domain.disks} if subject.domain else set()
-        if target in targets and subject.may_be_asked and subject.process is not None:
-            info = self._questions.ask(
-                operations.BLOCK_INFO,
-                subject.uuid,
-                target,
-                subject.process,
-                seconds=self._deadlines.evidence,
-                missed="qemu-unresponsive",
-                subject=subject.uuid,
-            )
+        info = self._evidence.of_disk(subject, target) if target in targets else None
         return hostname, subject.sighting(), info
 
     # --- the way of one domain ----------------------------------------------------------------
@@ -265,7 +253,8 @@ class Observer:
 
         def ask_hypervisors() -> None:
             for several in iter(lambda: take_some(to_hypervisor, _ASKED_TOGETHER), []):
-                self._evidence(several)
+                if self._options.ask_evidence:
+                    self._evidence.look_at(several)
                 for subject in several:
                     to_guest.put(subject)
 
@@ -357,80 +346,6 @@ class Observer:
                 subject.layers[disk.target] = tuple(facts[layer] for layer in disk.layers)
                 if disk.data_file:
                     subject.data_files[disk.target] = facts[disk.data_file]
-
-    def _evidence(self, several: list[Subject]) -> None:
-        """Ask libvirt for block stats of some domains in one question."""
-        if not self._options.ask_evidence:
-            return
-        asked: list[tuple[Subject, Process]] = []
-        for subject in several:
-            if not subject.may_be_asked:
-                continue
-            alone = self._left_alone(subject, "evidence")
-            if alone is not None:
-                subject.doubts.append(alone)
-            elif subject.process is None:
-                detail = "its QEMU process was not found in /proc"
-                subject.doubts.append(Doubt(code="evidence-missing", detail=detail))
-            else:
-                asked.append((subject, subject.process))
-        if not asked:
-            return
-        answers = self._questions.ask(
-            operations.BLOCK_STATS,
-            [(subject.uuid, process) for subject, process in asked],
-            seconds=self._deadlines.evidence,
-            missed="qemu-unresponsive",
-            subject=asked[0][0].uuid,
-        )
-        for subject, process in asked:
-            if isinstance(answers, Doubt):
-                single = len(asked) == 1
-                doubt = answers if single else self._own_part(answers, subject, process)
-                subject.doubts.append(doubt)
-                if doubt.code == "qemu-unresponsive":
-                    subject.missed.add("evidence")
-                continue
-            answer = answers.get(subject.uuid)
-            if answer is not None and answer.code is not None:
-                subject.doubts.append(known_doubt(answer.code, answer.detail, "qemu-unresponsive"))
-            elif answer is not None:
-                subject.stats = answer.disks
-                self._resolve(subject)
-
-    def _resolve(self, subject: Subject) -> None:
-        """Look at what libvirt found behind the volume of a pool, which the XML only names."""
-        for disk in subject.domain.disks if subject.domain else ():
-            stats = subject.stats.get(disk.target)
-            if not disk.layers or disk.layers[0].storage != "volume" or not stats or not stats.path:
-                continue
-            for storage in ("file", "block"):
-                layer = msgspec.structs.replace(disk.layers[0], storage=storage, source=stats.path)
-                facts = self.images.look_at([layer], subject.process, subject.uuid)[layer]
-                if facts.code != "not-a-regular-file":
-                    subject.resolved[disk.target] = layer
-                    subject.layers[disk.target] = (facts, *subject.layers[disk.target][1:])
-                    break
-
-    def _own_part(self, doubt: Doubt, subject: Subject, process: Process) -> Doubt:
-        """What the doubt about several domains is for one: only who is stuck is to blame."""
-        if doubt.code != "qemu-unresponsive":
-            return doubt
-        control = self._questions.ask(
-            operations.CONTROL,
-            subject.uuid,
-            process,
-            seconds=_CONTROL_SECONDS,
-            missed="libvirt-busy",
-            subject=subject.uuid,
-        )
-        hangs = isinstance(control, Control) and (
-            control.state == "error"
-            or (control.state == "busy" and control.milliseconds >= _STUCK_MILLISECONDS)
-        )
-        if hangs:
-            return doubt
-        return Doubt(code="libvirt-busy", detail="asked together with a QEMU that hangs")
 
     def _guest(self, subject: Subject) -> None:
         domain = subject.domain
