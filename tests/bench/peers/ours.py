@@ -81,13 +81,15 @@ class Cycle:
     """
 
     held = ("host_allocated_bytes",)
-    used = ("guest_used_bytes",)
 
-    def __init__(self, *, full: bool, evidence: bool = True) -> None:
+    def __init__(self, *, full: bool, evidence: bool = True, guests: bool = True) -> None:
         kind = "full cycle" if full else "quiet cycle"
-        self.name = f"agent, {kind}" + ("" if evidence else " without evidence")
+        left_out = ["evidence"] * (not evidence) + ["guests"] * (not guests)
+        self.name = f"agent, {kind}" + (" without " + " and ".join(left_out)) * bool(left_out)
+        self.used = ("guest_used_bytes",) if guests else ()
         self._full = full
         self._evidence = evidence
+        self._guests = guests
         self._agent: Agent | None = None
 
     def version(self) -> str:
@@ -99,6 +101,7 @@ class Cycle:
         options = {
             "agent": {"interval": interval, "full_cycles": 1 if self._full else _NEVER},
             "audit": {"evidence": self._evidence},
+            "guest": {"enabled": self._guests},
         }
         self._agent = Agent(scene.hypervisor.uri, directory, options)
         self._agent.start()

@@ -102,7 +102,7 @@ def test_targets_are_pairs_of_one_round() -> None:
         looked("audit --no-guest", 1.7, 2.7, 30.0),
         looked("Ceilometer's pollsters", 9.0, 9.0, 9.0),
         looked("agent, full cycle", 2.0, cpu=40.0),
-        looked("agent, full cycle without evidence", 1.0, 1.0, 0.1),
+        looked("agent, full cycle without evidence and guests", 1.0, 1.0, 0.1),
         looked("agent, quiet cycle", 0.1, cpu=1.0, wrong=1),
     )
     assert found["audit beyond its start"] == (pytest.approx(1.2), True)
@@ -112,7 +112,7 @@ def test_targets_are_pairs_of_one_round() -> None:
 
 
 def test_a_missing_peer_leaves_its_target_open() -> None:
-    found = targets(looked("agent, full cycle without evidence", 1.0))
+    found = targets(looked("agent, full cycle without evidence and guests", 1.0))
     assert found["Ceilometer's polling"] == (None, None)
 
 
