@@ -63,14 +63,18 @@ class Questions:
         if left <= 0:
             return [_TOO_LATE] * len(things)
         outcomes = self._lanes.call_each(
-            operation, things, deadline=min(seconds, left), subjects=subjects
+            operation,
+            things,
+            deadline=min(seconds, left),
+            subjects=subjects,
+            all_seconds=left,
         )
+        late = left < seconds or time.monotonic() >= self._end
         answers: list[_T | Doubt] = []
         for outcome in outcomes:
             if not isinstance(outcome, LaneError):
                 answers.append(outcome)
             elif isinstance(outcome, DeadlineMissed):
-                late = left < seconds
                 detail = f"no answer in {seconds:g} s"
                 answers.append(_TOO_LATE if late else Doubt(code=missed, detail=detail))
             elif isinstance(outcome, NoToken):

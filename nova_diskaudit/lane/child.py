@@ -68,12 +68,13 @@ class Child:
         return self._socket.fileno()
 
     def ask(
-        self, operation: str, things: Sequence[msgspec.Raw], seconds: float
+        self, operation: str, things: Sequence[msgspec.Raw], seconds: float, all_seconds: float
     ) -> list[wire.Answer]:
         """The answers for these things, in order.
 
         There are fewer when the next one does not arrive within ``seconds`` after those before it,
-        and then :meth:`late_reply` has it. The time to start the child is not counted.
+        or within ``all_seconds`` at all, and then :meth:`late_reply` has it. The time to start the
+        child is not counted.
 
         :raises ChildDied: when the child cannot answer any more.
         """
@@ -84,7 +85,8 @@ class Child:
                 return [refusal] * len(things)
             self._serial += 1
             request = wire.frame(wire.Request(self._serial, operation, list(things)))
-            until = time.monotonic() + seconds
+            end = time.monotonic() + all_seconds
+            until = min(time.monotonic() + seconds, end)
             self._send(request, until)
             while len(answers) < len(things):
                 reply = self._receive(until)
@@ -93,7 +95,7 @@ class Child:
                 if not 0 < len(reply.answers) <= len(things) - len(answers):
                     raise ChildDied(f"the {self.kind} lane answered what was not asked")
                 answers += reply.answers
-                until = time.monotonic() + seconds
+                until = min(time.monotonic() + seconds, end)
         except _HungUp as hung_up:
             raise ChildDied(self._epitaph(hung_up)) from None
         return answers

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 import threading
 import time
@@ -133,11 +134,13 @@ class Lanes:
         *,
         deadline: float,
         subjects: Sequence[str | None],
+        all_seconds: float = math.inf,
     ) -> list[R | LaneError]:
         """Ask about several things in one question, each by the arguments of a single call.
 
         A wakeup of another process costs as much as many an answer, and here there is one for all
-        of them. Yet each has ``deadline`` seconds of its own, and who hangs is known.
+        of them. Yet each has ``deadline`` seconds of its own, all together at most ``all_seconds``,
+        and who hangs is known.
 
         :returns: what :meth:`call` would return or raise, thing by thing, for the first one at
             least. It ends behind the first that missed its deadline, or for which there was no
@@ -153,12 +156,12 @@ class Lanes:
         ]
         try:
             try:
-                return self._attempt(operation, things, deadline, about)
+                return self._attempt(operation, things, deadline, about, all_seconds)
             except LaneBroken:
                 if not operation.repeatable or self._closed:
                     raise
             # Alone, for any of them may be what kills the lane.
-            return self._attempt(operation, things[:1], deadline, about)
+            return self._attempt(operation, things[:1], deadline, about, all_seconds)
         except LaneError as error:
             return [error]
 
@@ -207,6 +210,7 @@ class Lanes:
         things: Sequence[tuple[Any, ...]],
         seconds: float,
         subjects: Sequence[str],
+        all_seconds: float,
     ) -> list[R | LaneError]:
         encoded = _encoded(things)
         things = things[: len(encoded)]
@@ -218,7 +222,7 @@ class Lanes:
                 self._tokens.give_back(holder)
             raise
         try:
-            answers = child.ask(operation.name, encoded, seconds)
+            answers = child.ask(operation.name, encoded, seconds, all_seconds)
         except ChildDied as error:
             self._bury(child)
             if holder is not None:

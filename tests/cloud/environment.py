@@ -14,11 +14,10 @@ from __future__ import annotations
 import hashlib
 import pathlib
 import shutil
-import sys
 import time
 
 from tests.lab import chroot
-from tests.services import daemon, place
+from tests.services import daemon, place, venv
 from tests.services.keystone import CONSTRAINTS
 from tests.services.mariadb import Mariadb
 
@@ -74,18 +73,12 @@ class Database(Mariadb):
 
 def programs() -> pathlib.Path:
     """The virtual environment; made in one to three minutes when it is not in the cache."""
-    recipe = repr((REQUIREMENTS, CONSTRAINTS.read_text(), sys.version))
-    with chroot.cached(f"openstack-{_digest(recipe)}") as path:
-        # Its scripts name its path, so it is made where it stays; the mark says that it is whole.
-        mark = path / ".complete"
-        if not mark.exists():
-            shutil.rmtree(path, ignore_errors=True)
-            place.run(sys.executable, "-m", "venv", str(path))
-            pip = (str(path / "bin/pip"), "--disable-pip-version-check", "install", "--quiet")
-            place.run(*pip, "--constraint", str(CONSTRAINTS), *REQUIREMENTS)
-            mark.touch()
-            _forget_old_ones("openstack", path)
-    return path
+    return venv.made(
+        "openstack",
+        REQUIREMENTS,
+        constraints=CONSTRAINTS,
+        then=lambda path: _forget_old_ones("openstack", path),
+    )
 
 
 def databases() -> pathlib.Path:

@@ -200,6 +200,19 @@ def test_each_of_several_has_the_whole_deadline(pool: Lanes) -> None:
     assert told == [str(pid_of(pool))] * 5
 
 
+def test_all_of_several_end_in_time_however_quick_each_is(pool: Lanes) -> None:
+    pid_of(pool)
+    told = pool.call_each(
+        operations.FILESYSTEM,
+        [("sleep:0.5",)] * 20,
+        deadline=LONG,
+        subjects=["x"] * 20,
+        all_seconds=2.0,
+    )
+    assert 1 <= len(told) < 20
+    assert isinstance(told[-1], DeadlineMissed)
+
+
 def test_answers_to_several_may_be_as_large_together_as_each_alone(pool: Lanes) -> None:
     size = 5 * 2**20
     things = [(f"size:{size}",)] * 10
